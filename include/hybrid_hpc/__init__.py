@@ -1,0 +1,1 @@
+"""Hybrid HPC without Airflow: requests, placement, schedulers, submission, watch, ledger."""

@@ -1,0 +1,76 @@
+"""The requests for nodes in the ledger: written before they are sent, answered, settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+
+from hybrid_hpc.ledger import tables
+from hybrid_hpc.ledger.database import Database, insert, table
+from hybrid_hpc.ledger.rows import ScaleRow
+
+SCALE = table(tables.ScaleRequest)
+_COLUMNS = [column for column in SCALE.columns if column.name != "id"]
+
+
+class ScaleQueries(Database):
+    """Every method is one transaction."""
+
+    def ask_for_nodes(
+        self,
+        *,
+        request_id: str,
+        cluster: str,
+        nodearray: str,
+        names: Sequence[str],
+        for_jobs: Sequence[str] = (),
+    ) -> ScaleRow:
+        """The row of this request, made when there is none: asking twice is asking once."""
+        values = {
+            "request_id": request_id,
+            "cluster": cluster,
+            "nodearray": nodearray,
+            "names": tuple(names),
+            "for_jobs": tuple(for_jobs),
+            "asked_at": self._now(),
+            "message": "",
+        }
+        with self._transaction() as connection:
+            connection.execute(insert(connection, SCALE).values(values).on_conflict_do_nothing())
+            found = connection.execute(select(*_COLUMNS).where(SCALE.c.request_id == request_id))
+            return ScaleRow(**found.mappings().one())
+
+    def answer_nodes(self, request_id: str, *, added: int, message: str) -> bool:
+        """Notes CycleCloud's answer; False when one was noted before."""
+        unanswered = SCALE.c.answered_at.is_(None)
+        return self._change_request(
+            request_id, unanswered, answered_at=self._now(), added=added, message=message
+        )
+
+    def settle_nodes(self, request_id: str) -> bool:
+        """Closes the request: its nodes have come, failed or gone. False when it was closed before."""
+        return self._change_request(request_id, SCALE.c.settled_at.is_(None), settled_at=self._now())
+
+    def open_scale_requests(self, cluster: str) -> list[ScaleRow]:
+        """Every request of a cluster that is not settled, the oldest first."""
+        condition = and_(SCALE.c.cluster == cluster, SCALE.c.settled_at.is_(None))
+        statement = select(*_COLUMNS).where(condition).order_by(SCALE.c.id)
+        with self._transaction() as connection:
+            return [ScaleRow(**row) for row in connection.execute(statement).mappings()]
+
+    def times_asked(self, cluster: str, names: Sequence[str]) -> int:
+        """How many *answered* requests asked for exactly these nodes.
+
+        One without an answer does not count, so that the same request id is used again for it.
+        """
+        same = and_(SCALE.c.cluster == cluster, SCALE.c.names == tuple(names))
+        statement = select(func.count()).where(same, SCALE.c.answered_at.is_not(None))
+        with self._transaction() as connection:
+            return connection.scalar(statement) or 0
+
+    def _change_request(self, request_id: str, condition: ColumnElement[bool], **values: Any) -> bool:
+        statement = update(SCALE).where(SCALE.c.request_id == request_id, condition).values(values)
+        with self._transaction() as connection:
+            return connection.execute(statement).rowcount == 1

@@ -1,0 +1,89 @@
+"""A job leaves a cluster that cannot run it: only before it has started, confirmed, and to go elsewhere.
+
+The wish stands in the ledger first, so whoever finds it half done goes on. The cluster is told to cancel what
+waits, never what runs: a job that starts at the last moment stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hybrid_hpc.collecting import settle
+from hybrid_hpc.errors import Unavailable
+from hybrid_hpc.jobs import JobReport, JobState
+from hybrid_hpc.ledger import JobRow, Ledger
+from hybrid_hpc.ledger.rows import clears
+from hybrid_hpc.ownership import fresh_row
+from hybrid_hpc.schedulers.base import QueuedJob
+from hybrid_hpc.site import Site
+
+LOOKS = 10
+LOOK_AGAIN_S = 1.0
+
+
+def why_it_stays(row: JobRow, report: JobReport, moves_left: int) -> str:
+    """Why a blocked job waits on where it is, in words; '' for one that is to leave."""
+    request = row.request
+    if request.on_blocked == "wait":
+        return "its request says so"
+    if not waits_whole(row, report):
+        return "a part of it has begun"
+    if request.on_blocked == "move" and request.cluster != "auto":
+        return "it was given to this cluster"
+    if request.on_blocked == "move" and moves_left <= 0:
+        return "it has moved as often as the site allows"
+    return ""
+
+
+def waits_whole(row: JobRow, report: JobReport) -> bool:
+    """True while all of the job waits in the queue; of an array, no task may have begun."""
+    waiting = sum(report.tasks.values()) == row.request.array_tasks
+    return waiting and set(report.tasks) == {JobState.PENDING} and row.started_at is None
+
+
+def left_before(row: JobRow, attempts: Sequence[JobRow]) -> dict[str, str]:
+    """The clusters that the job has left since its cluster was last chosen afresh, and why."""
+    chosen = clears(row.attempt)[:1]
+    return {
+        each.cluster: each.leave_why or ""
+        for each in attempts
+        if each.left and clears(each.attempt)[:1] == chosen
+    }
+
+
+async def leave(row: JobRow, why: str, *, site: Site, ledger: Ledger) -> JobRow | None:
+    """The row, settled as gone from its cluster; None when the job stays: it has started, or is to end.
+
+    Harmless when repeated. Raises `Unavailable` when the cluster or the ledger does not answer; the wish
+    stands, so call again.
+    """
+    await asyncio.to_thread(ledger.request_leave, row.token, why)
+    row = await fresh_row(ledger, row.token)
+    if row.settled or row.cancel_wished or row.native_id is None:
+        return row if row.left else None
+    command = site.scheduler.withdraw_command(row.native_id, row.token)
+    site.scheduler.read_cancel(await site.head_node.run(command))
+    if not await _is_gone(row, site):
+        await asyncio.to_thread(ledger.stay, row.token)
+        return None
+    await settle(row, site=site, ledger=ledger)
+    row = await fresh_row(ledger, row.token)
+    return row if row.left else None
+
+
+async def _is_gone(row: JobRow, site: Site) -> bool:
+    """False when it has started. Raises `Unavailable` when it neither starts nor goes."""
+    for _ in range(LOOKS):
+        lines = await _lines(row, site)
+        if not lines:
+            return True
+        if any(line.state is not JobState.PENDING for line in lines):
+            return False
+        await asyncio.sleep(LOOK_AGAIN_S)
+    raise Unavailable(f"{row.cluster}: job {row.native_id} is in the queue though it was told to go")
+
+
+async def _lines(row: JobRow, site: Site) -> list[QueuedJob]:
+    load = site.scheduler.read_load(await site.head_node.run(site.scheduler.load_command()))
+    return [job for job in load.jobs if job.native_id == row.native_id and job.name == row.token]

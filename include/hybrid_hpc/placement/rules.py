@@ -1,0 +1,81 @@
+"""Rules that look at a job's offers as a whole: its cost limit, its deadline, and the GPUs of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hybrid_hpc.clusters import Policy
+from hybrid_hpc.placement.fits import Refusal
+from hybrid_hpc.placement.outlook import PartitionVerdict
+from hybrid_hpc.placement.view import ClusterView
+from hybrid_hpc.placement.words import duration, usd
+
+_Rule = Callable[["Judged", PartitionVerdict], Refusal | None]
+_KEPT = Refusal("kept", "its nodes are kept for jobs that ask for GPUs")
+
+
+@dataclass(slots=True)
+class Judged:
+    """One cluster while the rules are applied: its partitions' offers, or what keeps it out as a whole."""
+
+    view: ClusterView
+    refusal: Refusal | None
+    offers: Sequence[PartitionVerdict]
+
+
+def hold_cost(judged: Sequence[Judged], limit_usd: float) -> None:
+    """Refuses what could cost more than ``limit_usd``."""
+
+    def refusal(_: Judged, offer: PartitionVerdict) -> Refusal | None:
+        cost = offer.cost_usd or 0.0
+        if cost <= limit_usd:
+            return None
+        return Refusal("cost", f"it could cost up to {usd(cost)}, the limit is {usd(limit_usd)}", have=-cost)
+
+    _refuse(judged, refusal)
+
+
+def hold_deadline(judged: Sequence[Judged], left_s: float, policy: Policy) -> bool:
+    """Refuses what is late when something is in time. True when all is late: then a miss is charged."""
+    ends = [offer.ends_in_s or 0.0 for cluster in judged for offer in cluster.offers if offer.fits]
+    if ends and min(ends) > left_s:
+        _charge(judged, policy.deadline_miss_usd)
+        return True
+
+    def refusal(_: Judged, offer: PartitionVerdict) -> Refusal | None:
+        end = offer.ends_in_s or 0.0
+        if end <= left_s:
+            return None
+        why = f"the result could come {duration(end - left_s)} after the deadline"
+        return Refusal("deadline", why, have=-end)
+
+    _refuse(judged, refusal)
+    return False
+
+
+def keep_gpus(judged: Sequence[Judged]) -> None:
+    """For a job without GPUs: refuses nodes that have some, when there is another place for it."""
+
+    def refusal(cluster: Judged, offer: PartitionVerdict) -> Refusal | None:
+        return _KEPT if offer.partition in cluster.view.gpu_partitions else None
+
+    fitting = ((cluster, offer) for cluster in judged for offer in cluster.offers if not offer.refusal)
+    if any(refusal(cluster, offer) is None for cluster, offer in fitting):
+        _refuse(judged, refusal)
+
+
+def _refuse(judged: Sequence[Judged], rule: _Rule) -> None:
+    for cluster in judged:
+        cluster.offers = [
+            offer.refused(refusal) if offer.refusal is None and (refusal := rule(cluster, offer)) else offer
+            for offer in cluster.offers
+        ]
+
+
+def _charge(judged: Sequence[Judged], more_usd: float) -> None:
+    for cluster in judged:
+        cluster.offers = [
+            replace(offer, score_usd=(offer.score_usd or 0.0) + more_usd) if offer.fits else offer
+            for offer in cluster.offers
+        ]

@@ -1,0 +1,54 @@
+"""Where the nodes of a waiting job stand (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from hybrid_hpc.clusters import Partition
+from hybrid_hpc.cyclecloud import Node
+from hybrid_hpc.narration import Booting
+from hybrid_hpc.node_lives import NodeLives
+
+ASKED, ACQUIRING, BOOTING, JOINING = (
+    "asked for, not booting yet",
+    "being acquired",
+    "booting",
+    "up in Azure, joining the scheduler",
+)
+_ORDER = (ASKED, ACQUIRING, BOOTING, JOINING)
+_ACQUIRING = frozenset({"Acquiring", "Allocating", "Allocation", "Off", "Unknown"})
+
+
+def phase(node: Node | None) -> str:
+    """How far a node is that is not up yet; None: asked for, and not listed."""
+    if node is None:
+        return ASKED
+    if node.ready:
+        return JOINING
+    return ACQUIRING if node.status in _ACQUIRING else BOOTING
+
+
+def booting_of(
+    names: Collection[str], listed: Mapping[str, Node], lives: NodeLives, partition: Partition
+) -> Booting:
+    """What to tell about the nodes of one job that are on their way, of which there is at least one."""
+    counts = Counter(phase(listed.get(name)) for name in names)
+    sizes = {listed[name].machine_type for name in names if name in listed}
+    vm_size = " and ".join(sorted(sizes)) or partition.vm_size or ""
+    usual_s, learnt = lives.usual_boot_s(partition, vm_size)
+    return Booting(
+        nodes=len(names),
+        asked_ago_s=max(lives.asked_ago_s(name) for name in names),
+        phases=tuple((each, counts[each]) for each in _ORDER if counts[each]),
+        vm_size=vm_size,
+        usual_s=usual_s,
+        learnt=learnt,
+    )
+
+
+def failure_of(node: Node) -> str:
+    """Why this node will not come, in Azure's words; '' while it may."""
+    if not node.failed:
+        return ""
+    return f"Azure says: {node.status_message or 'it failed to boot and said nothing'}"

@@ -1,0 +1,99 @@
+"""What nodes can be had and paid for: offers of VM sizes, and the cluster's own limits (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hybrid_hpc.clusters import Cluster
+
+CENT = 1e-6  # sums of prices are off by less
+LIMIT = "the cluster's limit of"  # begins the sentence of a limit that is reached: that is a matter of room
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A node that CycleCloud has, as far as packing asks; '' where that is not known or none."""
+
+    vm_size: str = ""
+    group: str = ""  # its placement group
+    partition: str = ""  # for which it was made, where the scheduler does not list it
+    leaves: bool = False  # it ends: no place for a job, but it still costs
+
+
+@dataclass(slots=True)
+class Offer:
+    """How many nodes of one VM size can be made now for a partition, and what one costs an hour in USD.
+
+    ``group_size``: how many nodes a placement group holds; 0: its nodes need none.
+    """
+
+    vm_size: str
+    left: int
+    usd_per_hour: float
+    group_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The offers for one partition, the best first, and in Azure's words why there are no more."""
+
+    offers: Sequence[Offer]
+    blocked: str = ""
+
+    def short(self, missing: int) -> str:
+        """Why ``missing`` nodes cannot be had; '' when nothing is known to keep them away."""
+        left = sum(offer.left for offer in self.offers)
+        if not self.blocked or not 0 < left < missing:
+            return self.blocked
+        return f"it needs {missing} more nodes and {left} can be had: {self.blocked}"
+
+
+@dataclass(slots=True)
+class Budget:
+    """The cluster's limits, and what the nodes that exist, boot or are asked for take of them."""
+
+    max_nodes: int | None = None
+    max_usd_per_hour: float | None = None
+    nodes: int = 0
+    usd_per_hour: float = 0.0
+
+    def allows(self, usd_per_hour: Sequence[float]) -> bool:
+        """True when nodes at these prices may still be asked for."""
+        few = self.max_nodes is None or self.nodes + len(usd_per_hour) <= self.max_nodes
+        return few and (
+            self.max_usd_per_hour is None
+            or self.usd_per_hour + sum(usd_per_hour) <= self.max_usd_per_hour + CENT
+        )
+
+    def take(self, usd_per_hour: float) -> None:
+        """One more node at this price."""
+        self.nodes += 1
+        self.usd_per_hour += usd_per_hour
+
+    def sentence(self, missing: int) -> str:
+        """Why ``missing`` more nodes are not asked for."""
+        run = (
+            "1 node runs" if self.nodes == 1 else f"{self.nodes} nodes run" if self.nodes else "no node runs"
+        )
+        more = f", and it needs {missing} more" if missing > 1 else ""
+        if self.max_nodes is not None and self.nodes + missing > self.max_nodes:
+            nodes = "1 node" if self.max_nodes == 1 else f"{self.max_nodes} nodes"
+            return f"{LIMIT} {nodes} is reached: {run}{more}"
+        spent = f"{run} for {self.usd_per_hour:.2f} USD{more}"
+        return f"{LIMIT} {self.max_usd_per_hour:.2f} USD an hour is reached: {spent}"
+
+
+def budget_of(cluster: Cluster, there: Iterable[tuple[str, str]]) -> Budget:
+    """The cluster's limits with the nodes that are there: partition and VM size ('': its own) of each."""
+    elastic = cluster.elastic
+    budget = Budget(elastic.max_nodes, elastic.max_usd_per_hour) if elastic else Budget()
+    for name, vm_size in there:
+        partition = cluster.partitions[name]
+        budget.take(partition.sizes.get(vm_size, partition.node_usd_per_hour))
+    return budget
+
+
+def group_name(partition: str, vm_size: str, number: int) -> str:
+    """A placement group holds nodes of one VM size."""
+    return f"{partition}-{vm_size}-pg{number}"

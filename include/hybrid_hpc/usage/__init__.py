@@ -1,0 +1,1 @@
+"""What jobs used: collected from the accounting, in the ledger."""
