@@ -1,0 +1,115 @@
+"""A waiting job whose cluster cannot run it: told, and after a while moved on, as its request says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from hybrid_hpc.clusters import load_clusters
+from hybrid_hpc.errors import HybridHpcError
+from hybrid_hpc.jobs import JobReport
+from hybrid_hpc.ledger import JobRow, Ledger
+from hybrid_hpc.moving import leave, left_before, why_it_stays
+from hybrid_hpc.placement import ClusterView, Decision, decide
+from hybrid_hpc.site import survey
+from hybrid_hpc_airflow import connections
+from hybrid_hpc_airflow.killed import opened, ssh_turn
+
+LOOK_ELSEWHERE_AGAIN_S = 60.0
+LONGEST_GAP_S = 60.0  # between two polls: what was not looked at does not count
+
+
+class Log(Protocol):
+    """The log of the task that waits."""
+
+    def info(self, event: Any, *args: Any) -> Any:
+        """A line."""
+
+    def warning(self, event: Any, *args: Any) -> Any:
+        """A line that stands out."""
+
+
+class BlockedJob:
+    """For how long the job of one wait has been blocked, and what is done when that is long enough."""
+
+    def __init__(self, cluster: str, moves_left: int, log: Log) -> None:
+        self._cluster = cluster
+        self._moves_left = moves_left
+        self._log = log
+        self._blocked_s = 0.0
+        self._seen_blocked_at: float | None = None
+        self._not_before = 0.0
+        self._told = ""
+
+    async def leaves(
+        self, report: JobReport | None, find: Callable[[], Awaitable[JobRow]], ledger: Ledger
+    ) -> bool:
+        """True when the job has left its cluster: this wait is over, and another may begin elsewhere."""
+        self._count(report)
+        if not report or not report.blocked or self._blocked_s < load_clusters().policy.blocked_s:
+            return False
+        if time.monotonic() < self._not_before:
+            return False
+        try:
+            return await self._leaves(report, await find(), ledger)
+        except HybridHpcError as error:
+            self._log.warning("%s: it stays for now: %s", self._cluster, error)
+            return False
+
+    def _count(self, report: JobReport | None) -> None:
+        """Adds up the time between polls that found it blocked: boots that fail again and again count."""
+        now, before = time.monotonic(), self._seen_blocked_at
+        self._seen_blocked_at = now if report and report.blocked else None
+        if self._seen_blocked_at and before:
+            self._blocked_s += min(now - before, LONGEST_GAP_S)
+
+    async def _leaves(self, report: JobReport, row: JobRow, ledger: Ledger) -> bool:
+        if stays := why_it_stays(row, report, self._moves_left):
+            self._tell(f"it waits on: {stays}")
+            return False
+        if row.request.on_blocked == "move" and not await self._fits_elsewhere(row, ledger):
+            return False
+        return await has_left(row, report.blocked, ledger, self._log)
+
+    async def _fits_elsewhere(self, row: JobRow, ledger: Ledger) -> bool:
+        async with ssh_turn():
+            decision = await decide_elsewhere(row, ledger, leaving=self._cluster)
+        if not decision.placed:
+            self._not_before = time.monotonic() + LOOK_ELSEWHERE_AGAIN_S
+            self._tell(f"it waits on: {decision.sentence}")
+        return decision.placed
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._log.info("%s: %s", self._cluster, text)
+
+
+async def has_left(row: JobRow, why: str, ledger: Ledger, log: Log) -> bool:
+    """Has the job leave its cluster; True when it is gone from there. Raises as `leave` does."""
+    async with ssh_turn(), opened(await connections.open_site(load_clusters().cluster(row.cluster))) as site:
+        gone = await leave(row, why, site=site, ledger=ledger)
+    if gone:
+        log.warning("%s: leaves this cluster, which cannot run it: %s", row.cluster, why)
+    return gone is not None
+
+
+async def decide_elsewhere(row: JobRow, ledger: Ledger, *, leaving: str = "") -> Decision:
+    """Where the job would go without the clusters that it has left and the one that it is ``leaving``."""
+    site_file = load_clusters()
+    attempts = await asyncio.to_thread(ledger.attempts, row.key)
+    left = left_before(row, attempts) | ({leaving: ""} if leaving else {})
+    others = [cluster for name, cluster in site_file.clusters.items() if name not in left]
+    seen = {view.cluster.name: view for view in await survey(others, row.request, connections.open_site)}
+    gone = {
+        name: ClusterView(site_file.cluster(name), unavailable=_why_not(why)) for name, why in left.items()
+    }
+    views = [(seen | gone)[name] for name in site_file.clusters]
+    return decide(row.request, views, site_file.policy, datetime.now(UTC).timestamp())
+
+
+def _why_not(why: str) -> str:
+    return f"it could not run this job ({why})" if why else "it cannot run this job"

@@ -1,0 +1,34 @@
+"""From the views to HTML: every text is escaped, for it is other people's (pure)."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hybrid_hpc_airflow.web import wording
+from hybrid_hpc_airflow.web.views import Page
+
+HERE = Path(__file__).parent
+
+
+def page_html(page: Page) -> str:
+    """The whole page."""
+    return _environment().get_template("page.html").render(page=page, now=page.now)
+
+
+def trouble_html(sentence: str) -> str:
+    """The page when there is nothing to show, and why."""
+    return _environment().get_template("trouble.html").render(sentence=sentence)
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(HERE / "templates")
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span)
+    made.filters.update({word.__name__: word for word in words})
+    return made
