@@ -1,0 +1,67 @@
+"""Promises about the waits that hold against what Airflow 3.3 does with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hybrid_hpc.cloud_view import CloudView
+from hybrid_hpc.jobs import JobReport, JobState
+from hybrid_hpc.watch import Poll
+
+
+def waits(dagbag: Any) -> list[str]:
+    return [task.task_id for task in dagbag.dags["hpc_job"].tasks if "wait" in task.task_id]
+
+
+def test_a_required_param_does_not_end_the_triggerer(dagbag: Any) -> None:
+    """The triggerer makes a wait's context from the serialized DAG, outside of any try: an error ends it."""
+    from airflow.sdk.definitions.param import process_params  # noqa: PLC0415
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
+
+    dag: Any = DagSerialization.from_dict(DagSerialization.to_dict(dagbag.dags["hpc_job"]))
+    for task_id in waits(dagbag):
+        params = process_params(dag, dag.get_task(task_id), {"name": "mine"}, suppress_exception=False)
+        assert params["name"] == "mine"
+
+
+def report(state: JobState) -> JobReport:
+    return JobReport(token="hh-1", native_id="1", state=state)
+
+
+@pytest.mark.parametrize(
+    ("poll", "ends"),
+    [
+        (Poll("azure", cloud=CloudView()), True),
+        (Poll("azure", cloud=CloudView(existing=frozenset({"azure-hpc-1"}))), False),
+        (Poll("azure", cloud=CloudView(trouble={"hpc": "quota reached"})), False),
+        (Poll("azure", trouble="azure does not answer"), False),
+        (Poll("azure", {"hh-1": report(JobState.PENDING)}, CloudView()), False),
+        (Poll("azure", {"hh-1": report(JobState.COMPLETED)}, CloudView()), True),
+        (Poll("azure", {"hh-1": report(JobState.UNKNOWN)}, CloudView()), True),
+    ],
+)
+async def test_the_watch_over_nodes_ends_when_no_node_is_left_and_no_job_will_want_one(
+    poll: Poll, ends: bool
+) -> None:
+    from hybrid_hpc_airflow.triggers import NodesTrigger  # noqa: PLC0415
+
+    async def polls() -> Any:
+        yield poll
+
+    events = [event async for event in NodesTrigger(cluster="azure").filter_shared_stream(polls())]
+    assert bool(events) is ends
+
+
+@pytest.mark.parametrize(("map_index", "key"), [(-1, "wait"), (3, "wait_3")])
+def test_the_state_of_a_mapped_task_is_found(
+    monkeypatch: pytest.MonkeyPatch, map_index: int, key: str
+) -> None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
+
+    from hybrid_hpc_airflow.states import task_states  # noqa: PLC0415
+
+    answer = {"run": {key: "deferred"}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: answer)
+    assert task_states("dag", "run", map_index, ["wait", "gone"]) == {"wait": "deferred"}

@@ -1,0 +1,105 @@
+"""The migrations make exactly the tables that the code declares, and take them away again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import inspect
+
+from hybrid_hpc.ledger import Ledger, migrate
+from hybrid_hpc.ledger.__main__ import URL_VARIABLE, main
+from hybrid_hpc.ledger.database import make_engine
+from lab.postgres import Postgres
+from tests.unit.ledger_databases import empty
+
+pytest_plugins = ["tests.unit.ledger_fixtures"]
+
+TABLES = {
+    "alembic_version",
+    "alerts",
+    "breakers",
+    "decisions",
+    "installation",
+    "jobs",
+    "node_wishes",
+    "node_lives",
+    "reconciliations",
+    "scale_requests",
+    "usage",
+}
+
+
+def tables(url: str) -> set[str]:
+    engine = make_engine(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def test_an_upgrade_from_nothing_makes_what_the_code_declares(ledger_url: str) -> None:
+    assert migrate.current(ledger_url) is None
+    migrate.upgrade(ledger_url)
+    assert tables(ledger_url) == TABLES
+    assert migrate.differences(ledger_url) == []
+    assert migrate.current(ledger_url) == "0005"
+
+
+def test_an_upgrade_of_what_is_up_to_date_changes_nothing(ledger_url: str) -> None:
+    migrate.upgrade(ledger_url)
+    migrate.upgrade(ledger_url)
+    assert migrate.differences(ledger_url) == []
+
+
+def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(ledger_url: str) -> None:
+    migrate.upgrade(ledger_url)
+    migrate.downgrade(ledger_url, "base")
+    assert tables(ledger_url) == {"alembic_version"}
+    migrate.upgrade(ledger_url)
+    assert migrate.differences(ledger_url) == []
+
+
+def test_upgrades_at_once_wait_for_each_other(ledger_server: Postgres) -> None:
+    url = empty(ledger_server)
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(Ledger(url).migrate) for _ in range(4)]
+    assert [each.exception() for each in done] == [None] * 4
+    assert migrate.differences(url) == []
+
+
+def test_a_missing_column_is_noticed(ledger_url: str) -> None:
+    """The comparison above proves nothing unless it can fail."""
+    migrate.upgrade(ledger_url)
+    engine = make_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE scale_requests DROP COLUMN message")
+    engine.dispose()
+    assert len(migrate.differences(ledger_url)) == 1
+
+
+def test_the_command_upgrades_shows_and_downgrades(
+    ledger_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["upgrade", "--url", ledger_url]) == 0
+    assert main(["current", "--url", ledger_url]) == 0
+    assert capsys.readouterr().out == "The ledger is at revision 0005.\n" * 2
+    assert main(["downgrade", "--url", ledger_url]) == 2
+    assert "Name the revision" in capsys.readouterr().err
+    assert main(["downgrade", "base", "--url", ledger_url]) == 0
+    assert "base (no tables)" in capsys.readouterr().out
+
+
+def test_the_command_without_a_database_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    assert main(["upgrade"]) == 2
+    assert URL_VARIABLE in capsys.readouterr().err
+
+
+def test_the_command_says_that_a_database_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["upgrade", "--url", "postgresql://ledger:secret@127.0.0.1:1/ledger"]) == 2
+    said = capsys.readouterr().err
+    assert "does not answer" in said
+    assert "secret" not in said
