@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import system_users
 from lab.errors import LabError
 
 NAME = "pgserver"
@@ -63,24 +63,9 @@ def postgres_user(folder: Path, program: Path, progress: Callable[[str], None]) 
 
 
 def _account(progress: Callable[[str], None]) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(NAME)
-    except KeyError:
+    if system_users.missing(NAME):
         progress(f"PostgreSQL does not run as root: making the system user {NAME} for it")
-        _make_account()
-        return pwd.getpwnam(NAME)
-
-
-def _make_account() -> None:
-    useradd = shutil.which("useradd") or "/usr/sbin/useradd"
-    home = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
-    try:
-        made = subprocess.run([useradd, "--system", *home, NAME], check=False, capture_output=True, text=True)
-        said = "" if made.returncode in (0, 9) else made.stderr.strip()  # 9: somebody else just made it
-    except OSError as error:
-        said = str(error)
-    if said:
-        raise LabError(f"the system user {NAME} could not be made: {said}. Make it, or run as a plain user.")
+    return system_users.ensure(NAME, home="/nonexistent")
 
 
 def _reaches(prefix: tuple[str, ...], folder: Path, program: Path) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 from pathlib import Path
 
-from lab import processes
+from lab import processes, system_users
 from lab.errors import LabError
 from lab.layout import ClusterLayout, Layout
 from lab.packages import Progress
@@ -73,22 +72,12 @@ def _satisfy_sshd_as_root(progress: Progress) -> None:
     """Make what sshd insists on when it runs as root: a user of its own and a folder in /run."""
     if _shadow_password("root").startswith("!"):
         raise LabError("sshd refuses root, whose password is locked; run the lab as a plain user instead.")
-    try:
-        pwd.getpwnam("sshd")
-    except KeyError:
+    if system_users.missing("sshd"):
         progress("making the system user 'sshd', which sshd wants when it is run as root")
-        _add_user("sshd")
+    system_users.ensure("sshd", home=str(PRIVILEGE_SEPARATION), group="nogroup")
     if not PRIVILEGE_SEPARATION.is_dir():
         progress(f"making {PRIVILEGE_SEPARATION}, which sshd wants when it is run as root")
-        PRIVILEGE_SEPARATION.mkdir(mode=0o755)
-
-
-def _add_user(name: str) -> None:
-    argv = ["/usr/sbin/useradd", "--system", "--no-create-home", "--home-dir", str(PRIVILEGE_SEPARATION)]
-    argv += ["--gid", "nogroup", "--shell", "/usr/sbin/nologin", name]
-    answer = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        raise LabError(f"the system user {name} cannot be made: {answer.stderr.strip()}")
+        PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
 
 
 def _shadow_password(user: str) -> str:

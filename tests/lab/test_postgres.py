@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lab import postgres_user
+from lab import postgres_user, system_users
 from lab.errors import LabError
 from lab.postgres import Postgres
 from lab.processes import free_base_port, wait_until
@@ -202,9 +202,13 @@ def test_root_is_told_that_a_system_user_is_made(tmp_path: Path, monkeypatch: py
             raise KeyError(name)
         return known[0]
 
+    def make(*_: object) -> str:
+        known.append(pwd.getpwuid(os.getuid()))
+        return ""
+
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(pwd, "getpwnam", find)
-    monkeypatch.setattr(postgres_user, "_make_account", lambda: known.append(pwd.getpwuid(os.getuid())))
+    monkeypatch.setattr(system_users, "_make", make)
     monkeypatch.setattr(postgres_user, "_reaches", lambda *_: True)
     user = postgres_user.postgres_user(tmp_path, tmp_path, told.append)
     assert told == ["PostgreSQL does not run as root: making the system user pgserver for it"]
