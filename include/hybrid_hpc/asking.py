@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from hybrid_hpc.cyclecloud import ClusterStatus, Creation, CycleCloudClient, Node, NodeSet
 from hybrid_hpc.demand import Demand, NewNode, NodeAsk, demand_of
@@ -20,6 +22,9 @@ from hybrid_hpc.supply import Made, Supply
 from hybrid_hpc.wishes import lease_s
 
 log = logging.getLogger(__name__)
+
+ASK_AGAIN_S = 60.0  # after a refusal: a quota or a lack of capacity does not go away in seconds
+OURS = 100  # the requests of far more than a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,16 @@ class Asking:
         self._failures: dict[tuple[str, str], tuple[float, str]] = {}  # partition, VM size -> when, why
         self._silence: dict[str, tuple[float, str]] = {}  # partition -> when CycleCloud failed us, why
         self._partitions = {part.nodearray: name for name, part in site.cluster.partitions.items()}
+        self._looked_at: datetime | None = None
+        self._ours: deque[str] = deque(maxlen=OURS)  # request ids
+
+    def looks(self) -> None:
+        """Called before CycleCloud is asked which nodes it has: what others ask for later is not in there."""
+        self._looked_at = self._ledger.now()
+
+    def knows(self, node: Node) -> bool:
+        """True for a node of one of the cluster's own nodearrays."""
+        return node.nodearray in self._partitions
 
     async def step(self, load: Load, nodes: Iterable[Node], dead: Collection[str]) -> Asked:
         """Asks for what is missing, a partition's nodes in one request. ``dead``: nodes that were ended."""
@@ -109,16 +124,11 @@ class Asking:
     async def _ask_for(self, ask: NodeAsk, now: float) -> set[str]:
         """Written down first, then asked: the request id makes asking twice asking once."""
         request_id = await asyncio.to_thread(self._request_id, ask)
+        if not await asyncio.to_thread(self._is_written, ask, request_id):
+            log.info("%s: others ask for %s at this moment", self.cluster.name, ", ".join(ask.names))
+            return set()
         admit = self._site.scheduler.admit_nodes_command(ask.names)
         self._site.scheduler.read_nodes_update(await self._site.head_node.run(admit))
-        await asyncio.to_thread(
-            self._ledger.ask_for_nodes,
-            request_id=request_id,
-            cluster=self.cluster.name,
-            nodearray=ask.nodearray,
-            names=ask.names,
-            for_jobs=ask.for_jobs,
-        )
         self._status.forget()
         try:
             creation = await self._cloud.create_nodes(request_id, [_set(ask, node) for node in ask.nodes])
@@ -130,6 +140,20 @@ class Asking:
         await asyncio.to_thread(self._ledger.answer_nodes, request_id, added=creation.added, message=message)
         log.info("%s: asked for %s, %d added", self.cluster.name, ", ".join(ask.names), creation.added)
         return self._taken(ask, creation, now)
+
+    def _is_written(self, ask: NodeAsk, request_id: str) -> bool:
+        """False when somebody else asks for one of these nodes, or has since we looked."""
+        self._ours.append(request_id)
+        row = self._ledger.ask_for_nodes(
+            request_id=request_id,
+            cluster=self.cluster.name,
+            nodearray=ask.nodearray,
+            names=ask.names,
+            for_jobs=ask.for_jobs,
+            looked_at=self._looked_at,
+            ours=self._ours,
+        )
+        return row is not None
 
     def _taken(self, ask: NodeAsk, creation: Creation, now: float) -> set[str]:
         """The names that were added, one set was sent for each. A VM size of which one was not has failed."""

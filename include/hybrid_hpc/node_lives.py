@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from statistics import median
 
 from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.cyclecloud import Node
+from hybrid_hpc.learnt import usual_boot_s
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.lives import NewLife
@@ -17,7 +17,6 @@ from hybrid_hpc.ledger.rows import LifeRow
 from hybrid_hpc.schedulers.base import Load, NodeStatus
 
 RENEW_S = 20.0
-BOOTS_TO_LEARN = 3
 
 
 class NodeLives:
@@ -82,11 +81,8 @@ class NodeLives:
         }
 
     def usual_boot_s(self, partition: Partition, vm_size: str) -> tuple[float | None, bool]:
-        """How long a boot takes and whether that is learnt; else as clusters.yaml says, None for nothing."""
-        times = self._boots.get((partition.nodearray or "", vm_size), [])
-        if len(times) >= BOOTS_TO_LEARN:
-            return median(times), True
-        return partition.boot_s or None, False
+        """As `hybrid_hpc.learnt.usual_boot_s`."""
+        return usual_boot_s(self._boots, partition, vm_size)
 
 
 def _new(node: Node) -> NewLife:

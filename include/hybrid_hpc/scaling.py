@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from hybrid_hpc.asking import Asked, Asking, silence
+from hybrid_hpc.asking import ASK_AGAIN_S, Asked, Asking, silence
 from hybrid_hpc.cloud_view import CloudView, Standing, elastic_nodes, with_cloud
 from hybrid_hpc.commands import Command
 from hybrid_hpc.cyclecloud import CycleCloudClient, Node
@@ -33,7 +33,6 @@ ResultT = TypeVar("ResultT")
 OUR_REASON = "hybrid-hpc:"  # begins every reason that we give a node; others are an administrator's
 IDLE_REASON = f"{OUR_REASON} idle"
 OFF_REASON = f"{OUR_REASON} off until asked for"
-ASK_AGAIN_S = 60.0  # after a refusal: a quota or a lack of capacity does not go away in seconds
 NEVER_CAME_S = 600.0  # a node that takes no job for so long has failed, whatever is said
 NEVER_CAME_BOOTS = 5
 
@@ -47,7 +46,6 @@ class Scaler:
         self.cluster = site.cluster
         self._site = site
         self._cloud = cloud
-        self._nodearrays = {part.nodearray for part in site.cluster.partitions.values() if part.nodearray}
         self._asking = Asking(site, cloud, ledger, ask_again_s=ask_again_s)
         self._lives = NodeLives(site.cluster, ledger)
         self._views = TwoViews(site.cluster, ledger)
@@ -56,11 +54,12 @@ class Scaler:
 
     async def step(self, load: Load) -> CloudView:
         """One look and what follows from it. A cloud that does not answer is told, not raised."""
+        self._asking.looks()
         listed, why = await self._tried(self._cloud.nodes())
         if listed is None:
             silent = f"CycleCloud does not answer: {why}"
             return CloudView(trouble=dict.fromkeys(self.cluster.partitions, silent))
-        return await self._step(load, [node for node in listed if node.nodearray in self._nodearrays])
+        return await self._step(load, [node for node in listed if self._asking.knows(node)])
 
     async def _step(self, seen: Load, listed: Sequence[Node]) -> CloudView:
         there = {node.name: node for node in listed if not node.gone}

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from hybrid_hpc.cloud_view import with_cloud
-from hybrid_hpc.clusters import Cluster
+from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.cyclecloud import ClusterStatus, CycleCloudClient
 from hybrid_hpc.errors import HybridHpcError, Unavailable
 from hybrid_hpc.headnode import HeadNode
 from hybrid_hpc.placement import ClusterView, partitions_that_fit
 from hybrid_hpc.request import JobRequest
 from hybrid_hpc.schedulers.base import Load, NodeStatus, Scheduler, Submission
+from hybrid_hpc.supply import budget_of
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +81,20 @@ async def _cloud_status(cloud: CycleCloudClient) -> ClusterStatus:
 
 
 def _creatable(cluster: Cluster, status: ClusterStatus) -> dict[str, int]:
-    """How many more nodes CycleCloud would make now, by partition: quota and limits are in it."""
-    creatable: dict[str, int] = {}
-    for name, partition in cluster.partitions.items():
-        if partition.nodearray:
-            bucket = status.bucket(partition.nodearray, partition.vm_size)
-            creatable[name] = bucket.available_count if bucket and bucket.valid else 0
-    return creatable
+    """How many more nodes could be made now, by partition: quotas and the cluster's own limits are in it."""
+    arrays = {part.nodearray: part for part in cluster.partitions.values() if part.nodearray}
+    there = [node for node in status.nodes if not node.gone and node.nodearray in arrays]
+    budget = budget_of(cluster, ((arrays[node.nodearray].name, node.machine_type) for node in there))
+    return {
+        part.name: min(_available(part, status), budget.room(min(part.sizes.values())))
+        for part in arrays.values()
+    }
+
+
+def _available(partition: Partition, status: ClusterStatus) -> int:
+    """How many CycleCloud would make, of all VM sizes together."""
+    buckets = (status.bucket(partition.nodearray or "", vm_size or None) for vm_size in partition.sizes)
+    return sum(bucket.available_count for bucket in buckets if bucket and bucket.valid)
 
 
 async def _estimates(site: Site, request: JobRequest, load: Load) -> dict[str, float]:

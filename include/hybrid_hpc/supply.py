@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hybrid_hpc.clusters import Cluster
 
 CENT = 1e-6  # sums of prices are off by less
+PLENTY = 1_000_000  # more nodes than any cluster has
 LIMIT = "the cluster's limit of"  # begins the sentence of a limit that is reached: that is a matter of room
 
 
@@ -65,6 +66,14 @@ class Budget:
             self.max_usd_per_hour is None
             or self.usd_per_hour + sum(usd_per_hour) <= self.max_usd_per_hour + CENT
         )
+
+    def room(self, usd_per_hour: float) -> int:
+        """How many more nodes at this price may be asked for."""
+        nodes = PLENTY if self.max_nodes is None else self.max_nodes - self.nodes
+        if self.max_usd_per_hour is None or not usd_per_hour:
+            return max(0, nodes)
+        affordable = int((self.max_usd_per_hour + CENT - self.usd_per_hour) / usd_per_hour)
+        return max(0, min(nodes, affordable))
 
     def take(self, usd_per_hour: float) -> None:
         """One more node at this price."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.jobs import JobReport
+from hybrid_hpc.learnt import as_learnt
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.moving import leave, left_before, why_it_stays
 from hybrid_hpc.placement import ClusterView, Decision, decide
@@ -102,7 +103,8 @@ async def decide_elsewhere(row: JobRow, ledger: Ledger, *, leaving: str = "") ->
     site_file = load_clusters()
     attempts = await asyncio.to_thread(ledger.attempts, row.key)
     left = left_before(row, attempts) | ({leaving: ""} if leaving else {})
-    others = [cluster for name, cluster in site_file.clusters.items() if name not in left]
+    remaining = [cluster for name, cluster in site_file.clusters.items() if name not in left]
+    others = [await asyncio.to_thread(as_learnt, cluster, ledger) for cluster in remaining]
     seen = {view.cluster.name: view for view in await survey(others, row.request, connections.open_site)}
     gone = {
         name: ClusterView(site_file.cluster(name), unavailable=_why_not(why)) for name, why in left.items()

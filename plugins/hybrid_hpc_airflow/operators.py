@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from hybrid_hpc.clusters import Clusters, load_clusters
+from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import AccessDenied, HybridHpcError, Invalid, SubmissionRefused, Unavailable
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.request import JobRequest, read_request
@@ -85,7 +85,7 @@ class PlacementOperator(BaseBranchOperator):
         request = read_request(self._values(context))
         for note in request.notes:
             self.log.info(note)
-        decision = asyncio.run(self._decide(request))
+        decision = asyncio.run(self._decide(request, ledger))
         return self._publish(context, key, request, decision, ledger)
 
     def _values(self, context: Context) -> Mapping[str, Any]:
@@ -94,20 +94,19 @@ class PlacementOperator(BaseBranchOperator):
             return self.request
         return dict(context["params"]) | dict(context["dag_run"].conf or {})
 
-    async def _decide(self, request: JobRequest) -> Decision:
+    async def _decide(self, request: JobRequest, ledger: Ledger) -> Decision:
+        from hybrid_hpc.learnt import as_learnt
         from hybrid_hpc.placement import decide
         from hybrid_hpc.site import survey
         from hybrid_hpc_airflow.connections import open_site
 
         site_file = load_clusters()
-        views = await survey(self._candidates(site_file), request, open_site)
+        clusters = [as_learnt(site_file.cluster(name), ledger) for name in self.branches]
+        views = await survey(clusters, request, open_site)
         decision = decide(request, views, site_file.policy, datetime.now(UTC).timestamp())
         self.log.info("placement\n%s", decision.table())
         decision.raise_if_unplaced()
         return decision
-
-    def _candidates(self, site_file: Clusters) -> list[Any]:
-        return [site_file.cluster(name) for name in self.branches]
 
     def _publish(
         self, context: Context, key: JobKey, request: JobRequest, decision: Decision, ledger: Ledger
@@ -166,6 +165,7 @@ class SubmitOperator(BaseOperator):
             self._stop()
 
     async def _submit(self, key: JobKey) -> JobRow:
+        from hybrid_hpc.asking_ahead import ask_ahead
         from hybrid_hpc.submission import Job, submit
         from hybrid_hpc_airflow.connections import open_ledger_async, open_site
 
@@ -181,7 +181,10 @@ class SubmitOperator(BaseOperator):
         site = await open_site(cluster)
         try:
             job = Job.of(key, decision, cluster)
-            return await submit(job, scheduler=site.scheduler, head_node=site.head_node, ledger=ledger)
+            row = await submit(job, scheduler=site.scheduler, head_node=site.head_node, ledger=ledger)
+            if nodes := await ask_ahead(site, ledger):
+                self.log.info("%s: asked for %s", self.cluster, ", ".join(sorted(nodes)))
+            return row
         finally:
             await site.close()
 

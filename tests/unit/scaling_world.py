@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -138,6 +138,12 @@ class There(Slurm):
     """A scheduler that takes every command and keeps which."""
 
     commands: list[str] = field(default_factory=list)
+    load: Callable[[], Load] | None = None
+
+    @override
+    def read_load(self, answer: Answer) -> Load:
+        assert self.load
+        return self.load()
 
     async def run(self, command: Command) -> Answer:
         self.commands.append(f"{command.label} {command}")
@@ -156,7 +162,7 @@ class World:
         self.cluster, self.cloud = cluster, cloud
         self.ledger = Ledger(url, clock=self.clock)
         self.ledger.migrate()
-        self.there = There()
+        self.there = There(load=self.load)
         self.states = {each.name: each for each in nodes(cluster, NodeStatus.OFF)}
         self.jobs: list[QueuedJob] = []
         self._onlooker = onlooker
@@ -165,16 +171,19 @@ class World:
     def restart(self) -> None:
         """Another process goes on."""
         client = cast("CycleCloudClient", self.cloud)
-        site = Site(self.cluster, self.there, cast("HeadNode", self.there), client)
-        self.scaler = (Onlooker if self._onlooker else Scaler)(site, client, self.ledger)
+        self.site = Site(self.cluster, self.there, cast("HeadNode", self.there), client)
+        self.scaler = (Onlooker if self._onlooker else Scaler)(self.site, client, self.ledger)
         for part in (self.scaler._lives, self.scaler._views):
             part._clock = self.clock
 
     async def step(self, after_s: float = 0.0) -> CloudView:
         """One poll, so many seconds after the last."""
         self.clock.passed_s += after_s
-        load = Load(CLOCK + self.clock.passed_s, tuple(self.states.values()), tuple(self.jobs))
-        return await self.scaler.step(load)
+        return await self.scaler.step(self.load())
+
+    def load(self) -> Load:
+        """What the scheduler says now."""
+        return Load(CLOCK + self.clock.passed_s, tuple(self.states.values()), tuple(self.jobs))
 
     def says(self, name: str, scheduler: NodeStatus, **changes: Any) -> None:
         """The scheduler sees a node so."""

@@ -145,3 +145,15 @@ def test_a_killed_database_is_unavailable_and_then_everything_is_still_there(
     ledger_server.up()
     assert ledger.job(before.token) == before
     assert ledger.open_attempts(before.key) == [before]
+
+
+def test_of_two_that_ask_for_one_node_at_once_one_asks(ledger: Ledger) -> None:
+    for number in range(ROUNDS):
+
+        def step(thread: int, name: str) -> bool:
+            row = ledger.ask_for_nodes(
+                request_id=f"{name} {thread}", cluster="azure", nodearray="htc", names=(name,), looked_at=NOW
+            )
+            return row is not None
+
+        assert sum(at_once(step, f"htc-{number}")) == 1

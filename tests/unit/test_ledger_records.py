@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -95,9 +96,26 @@ def test_a_job_refers_to_its_decision(ledger: Ledger) -> None:
         assert connection.scalar(same) == 1
 
 
+@pytest.fixture
+def later(ledger: Ledger, ledger_url: str) -> Iterator[Ledger]:
+    """The same ledger two minutes later."""
+    made = Ledger(ledger_url, clock=lambda: ledger.now() + timedelta(minutes=2))
+    yield made
+    made.close()
+
+
 def ask(ledger: Ledger) -> ScaleRow:
-    return ledger.ask_for_nodes(
+    row = ledger.ask_for_nodes(
         request_id="r1", cluster="azure", nodearray="htc", names=("htc-1", "htc-2"), for_jobs=("17",)
+    )
+    assert row
+    return row
+
+
+def ask_beside(ledger: Ledger, name: str, looked_at: datetime, ours: tuple[str, ...] = ()) -> ScaleRow | None:
+    """Another process asks for one node, having looked at that moment which nodes there are."""
+    return ledger.ask_for_nodes(
+        request_id="r2", cluster="azure", nodearray="htc", names=(name,), looked_at=looked_at, ours=ours
     )
 
 
@@ -106,6 +124,38 @@ def test_asking_for_nodes_twice_is_asking_once(ledger: Ledger) -> None:
     (row,) = ledger.open_scale_requests("azure")
     assert (row.names, row.for_jobs, row.answered_at, row.added) == (("htc-1", "htc-2"), ("17",), None, None)
     assert ledger.open_scale_requests("onprem") == []
+
+
+def test_a_node_that_another_process_asks_for_is_not_asked_for_too(ledger: Ledger) -> None:
+    ask(ledger)
+    assert ask_beside(ledger, "htc-2", NOW) is None
+    assert ask_beside(ledger, "htc-3", NOW)
+
+
+def test_a_node_that_another_process_has_got_since_we_looked_is_not_asked_for_again(ledger: Ledger) -> None:
+    ask(ledger)
+    ledger.answer_nodes("r1", added=2, message="")
+    assert ask_beside(ledger, "htc-2", NOW - timedelta(seconds=10)) is None
+    assert ask_beside(ledger, "htc-2", NOW + timedelta(seconds=10))
+
+
+def test_what_we_asked_for_ourselves_keeps_us_from_nothing(ledger: Ledger) -> None:
+    ask(ledger)
+    assert ask_beside(ledger, "htc-2", NOW, ours=("r1",))
+
+
+def test_a_request_whose_process_has_died_keeps_nobody_from_asking(ledger: Ledger, later: Ledger) -> None:
+    ask(ledger)
+    assert ask_beside(later, "htc-2", later.now())
+
+
+def test_a_request_that_got_too_few_nodes_was_in_vain_for_a_while(ledger: Ledger, later: Ledger) -> None:
+    minute = timedelta(minutes=1)
+    ask(ledger)
+    assert not ledger.asked_in_vain("azure", minute)
+    ledger.answer_nodes("r1", added=1, message="quota")
+    assert ledger.asked_in_vain("azure", minute)
+    assert not later.asked_in_vain("azure", minute)
 
 
 def test_an_answer_is_kept_once_and_settling_closes_the_request(ledger: Ledger) -> None:

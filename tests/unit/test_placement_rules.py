@@ -139,7 +139,9 @@ def test_nodes_smaller_than_clusters_yaml_says_do_not_count() -> None:
 
 def test_a_quota_that_can_never_suffice_is_told_from_one_that_is_used_up_for_now() -> None:
     never = decided(view(azure(), creatable={"hpc": 0, "htc": 1}), nodes=2)
-    assert of(never, "azure").why == "the Azure quota lets it have 1 node now, the job needs 2"
+    assert (
+        of(never, "azure").why == "Azure's quotas and the limits here let it have 1 node now, the job needs 2"
+    )
     assert not never.waiting_helps
     where = azure()
     others = [node("hpc-1", where.partitions["hpc"], cores_busy=120)]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -40,6 +40,10 @@ class Database:
     def _transaction(self) -> Iterator[Connection]:
         with unavailable(), self._engine.begin() as connection:
             yield connection
+
+    def now(self) -> datetime:
+        """The clock by which rows are written."""
+        return self._now()
 
     def close(self) -> None:
         """Ends every connection; the next call makes new ones."""
@@ -119,3 +123,11 @@ def insert(connection: Connection, into: Table) -> postgresql.Insert | sqlite.In
     if connection.dialect.name == "sqlite":
         return sqlite.insert(into)
     return postgresql.insert(into)
+
+
+def one_at_a_time(connection: Connection, what: str) -> None:
+    """First in a transaction: others that say the same wait for its end (SQLite: all that write)."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))

@@ -127,7 +127,7 @@ class PartitionOutlook:
     def _over_quota(self, shape: Shape, usable: int) -> Refusal:
         """Waiting helps only where nodes exist whose end would free some of the quota."""
         possible = counted(usable, "node")
-        why = f"the Azure quota lets it have {possible} now, the job needs {shape.nodes}"
+        why = f"Azure's quotas and the limits here let it have {possible} now, the job needs {shape.nodes}"
         helps = self.elsewhere or self.nodes.existing > usable
         return Refusal("quota", why, f"{shape.nodes} nodes", usable, waiting_helps=helps)
 
