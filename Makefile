@@ -4,6 +4,8 @@
 MAKEFLAGS += --no-print-directory
 CODE := $(wildcard include plugins dags lab tests benchmarks docs)
 TYPED := $(foreach folder,$(CODE),$(if $(shell find $(folder) -name "*.py" -print -quit),$(folder)))
+# What ran out of its time on a busy machine is tried once more, and told; a promise that broke never is.
+LATE := --reruns 1 --only-rerun "in vain for" --only-rerun "not ended in time" --only-rerun "Timeout"
 RUN := PYTHONPATH=include:plugins:. .venv/bin/python
 
 .PHONY: help setup demo down test chaos check doctor benchmarks screenshots requirements clean
@@ -21,7 +23,7 @@ down: ## stop what a crashed demo left
 	@test ! -x .venv/bin/python || $(RUN) -m lab.demo down
 
 test: setup ## every test but the long ones, on the real clusters, too
-	@$(RUN) -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder --durations 30 --durations-min 20
+	@$(RUN) -m pytest -m "not long" $(LATE) -n 2 --dist loadscope --no-loadscope-reorder --durations 30 --durations-min 20
 
 chaos: setup ## the long tests: everything is killed, cut and stalled, on the real clusters
 	@$(RUN) -m pytest -m long tests/chaos
