@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from hybrid_hpc.jobs import JobState
 from tests.e2e.house import House, new_gate, until, waits_at
 from tests.e2e.scientist import Run
 
+BOOT_S = 10.0  # long enough for the wait to begin while the node boots
 ANSWER = "#!/bin/bash\nseq 1 300\necho 42 > answer.txt\necho the last line\n"
 FAILS = "#!/bin/bash\necho step 1: residual 1e+01\necho the residual grows >&2\nexit 3\n"
 ARRAY = 'echo "task $SLURM_ARRAY_TASK_ID" > part.$SLURM_ARRAY_TASK_ID'
@@ -33,6 +35,7 @@ def jobs(house: House) -> Iterator[Jobs]:
     """All at once; the first three wait on premises together before the gate opens."""
     start, gate = house.scientist.start, new_gate()
     terms = {"cluster": "onprem", "walltime": "10"}
+    house.misbehave(boot_s=BOOT_S)
     large = start(name="large", script="#!/bin/bash\nhostname\n", tasks_per_node=96, walltime="10")
     completes = start(
         name="completes", script=waits_at(gate, ANSWER), cpus_per_task=4, outputs=["*.txt", "none.*"], **terms
@@ -44,6 +47,7 @@ def jobs(house: House) -> Iterator[Jobs]:
     connections = _watched_connections(house)
     house.open_gate("onprem", gate)
     house.ended(completes, fails, array, large)
+    house.misbehave()
     yield Jobs(completes, fails, large, array, connections)
 
 
@@ -147,6 +151,13 @@ def test_a_job_too_large_for_the_nodes_on_premises_goes_to_azure(house: House, j
 def test_while_its_node_is_made_the_log_says_that_it_boots(house: House, jobs: Jobs) -> None:
     log = house.scientist.told(jobs.large, "azure.wait_in_queue")
     assert "boot" in log, log
+
+
+def test_its_node_was_asked_for_with_the_submission_and_once(house: House, jobs: Jobs) -> None:
+    row = house.job(jobs.large)
+    (asked,) = [each for each in house.ledger.open_scale_requests("azure") if row.native_id in each.for_jobs]
+    tasks = {task["task_id"]: task for task in house.scientist.tasks(*jobs.large)}
+    assert asked.asked_at < datetime.fromisoformat(tasks["azure.submit"]["end_date"])
 
 
 def test_three_jobs_that_wait_on_one_cluster_cost_one_connection(house: House, jobs: Jobs) -> None:
