@@ -8,7 +8,7 @@ breaks and any separator (measured on Slurm 22.05), so fixed marker lines could 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hybrid_hpc.commands import Answer
@@ -17,6 +17,7 @@ from hybrid_hpc.errors import Unreadable
 NONCE = "$n"  # what a part of the shell text writes where it wants the answer's nonce
 _DRAW = 'n=$(od -An -N6 -tx1 /dev/urandom | tr -d " \\n"); printf "hh-begin %s\\n" "$n"'
 _CLOSE = 'printf "hh-%s {name} %s\\n" "$n" "$?"'
+_LINE = re.compile(r"[^\n]+")
 _BEGIN = re.compile(r"hh-begin ([0-9a-f]{12})$", re.MULTILINE)
 
 
@@ -30,7 +31,11 @@ class Section:
     @property
     def lines(self) -> list[str]:
         """The lines that are not empty. Not `str.splitlines`: it also splits at 0x1E, 0x85 and U+2028."""
-        return [line for line in self.text.split("\n") if line]
+        return list(self.each_line())
+
+    def each_line(self) -> Iterator[str]:
+        """The same one by one, for an answer of which no second copy should be made."""
+        return (found[0] for found in _LINE.finditer(self.text))
 
 
 @dataclass(frozen=True, slots=True)
