@@ -63,6 +63,35 @@ def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(ledger_
     assert migrate.differences(ledger_url) == []
 
 
+def test_the_usage_of_our_jobs_survives_the_way_up_and_down(ledger_url: str) -> None:
+    before = (
+        "INSERT INTO usage VALUES ('onprem', '17', '', '2026-03-29 12:00:00', 'hh-a', 'alice', 'p', 'batch', "
+        "'completed', 0, 1, 4, 0, '2026-03-29 12:00:00', '2026-03-29 13:00:00', 5.0, 3600.0, 600, 4.0, 2.0, "
+        "0.0, 4096, 512.0, 0.25)"
+    )
+    migrate.upgrade(ledger_url, "0005")
+    execute(ledger_url, before)
+    migrate.upgrade(ledger_url)
+    ledger = Ledger(ledger_url)
+    [row] = ledger.usage_of("hh-a")
+    ledger.close()
+    assert (row.name, row.cpu_s, row.core_h, row.cost_usd, row.node_names) == ("hh-a", 7200.0, 4.0, 0.25, ())
+    migrate.downgrade(ledger_url, "0005")
+    assert execute(ledger_url, "SELECT token, core_h, cpu_h, cost_usd FROM usage") == [
+        ("hh-a", 4.0, 2.0, 0.25)
+    ]
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    engine = make_engine(url)
+    try:
+        with engine.begin() as connection:
+            done = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in done] if done.returns_rows else []
+    finally:
+        engine.dispose()
+
+
 def test_upgrades_at_once_wait_for_each_other(ledger_server: Postgres) -> None:
     url = empty(ledger_server)
     with ThreadPoolExecutor(4) as pool:

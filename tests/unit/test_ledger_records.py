@@ -18,6 +18,7 @@ from hybrid_hpc.ledger import Job, JobRow, Ledger, ScaleRow, UsageRow
 from hybrid_hpc.ledger.jobs import JOBS
 from hybrid_hpc.ledger.rows import clears
 from hybrid_hpc.request import JobRequest
+from hybrid_hpc.usage.windows import Window
 from lab.postgres import Postgres
 from tests.unit.ledger_databases import NOW, empty
 
@@ -287,3 +288,29 @@ def test_a_wish_to_leave_stands_until_it_is_taken_back_and_gives_way_to_a_wish_t
     assert row_of(ledger, row.token).leave_requested_at is None
     ledger.request_cancel(row.token, "ada", "wrong input")
     assert not ledger.request_leave(row.token, "no capacity")
+
+
+class Forecast(Chosen):
+    """A decision that says when the job starts."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        offer = {"starts_in_s": 60.0, "cost_usd": 1.5}
+        return {**super().model_dump(mode=mode), "verdicts": [{"cluster": self.cluster, "best": offer}]}
+
+
+def test_a_placement_stands_beside_what_came_of_all_lives_of_its_job(ledger: Ledger) -> None:
+    ledger.record_decision(KEY, request=REQUEST, decision=Forecast("onprem"))
+    token = ledger.intend(JOB).token
+    window = Window(NOW - timedelta(days=1), NOW + timedelta(days=1))
+    assert ledger.placements_between(window) == []
+    later = NOW + timedelta(minutes=9)
+    lives = [
+        usage(token=token),
+        usage(token=token, submitted_at=later, started_at=later),
+        usage(task="9", token=""),
+    ]
+    ledger.save_usage(lives)
+    [placed] = ledger.placements_between(window)
+    assert (placed.cluster, placed.decided_at, placed.started_at) == ("onprem", NOW, NOW)
+    assert (placed.starts_in_s, placed.most_usd, placed.cost_usd) == (60.0, 1.5, 0.5)
+    assert ledger.placements_between(Window(window.until, window.until + timedelta(days=1))) == []

@@ -26,8 +26,9 @@ class UsageQueries(Database):
 
     def save_usage(self, rows: Sequence[UsageRow]) -> None:
         """Writes the rows, all or none; a life that is known is replaced, but an end is never taken back."""
-        with self._transaction() as connection:
-            upsert(connection, USAGE, rows, unless=_would_reopen)
+        if rows:
+            with self._transaction() as connection:
+                upsert(connection, USAGE, rows, unless=_would_reopen)
 
     def usage_of(self, token: str) -> list[UsageRow]:
         """What one job used, a row for every life and array task, in the order of submission."""

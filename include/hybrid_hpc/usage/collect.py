@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.cyclecloud import CycleCloudClient
 from hybrid_hpc.errors import HybridHpcError, NoAccounting, TooLong
 from hybrid_hpc.jobs import is_token
-from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.ledger import Ledger, UsageRow
 from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
@@ -173,8 +174,17 @@ class _Collector:
 
 
 def save_records(records: JobRecords, cluster: Cluster, ledger: Ledger) -> int:
-    """Writes the lives that used something, a batch at a time; how many there were."""
-    return sum(_save(batch, cluster, ledger) for batch in _batches(filter(is_usage, records)))
+    """Writes the lives that used something, a batch at a time, each while the next is read; how many."""
+    count = 0
+    with ThreadPoolExecutor(1, "usage") as writer:
+        written = writer.submit(ledger.save_usage, [])
+        for batch in _batches(filter(is_usage, records)):
+            rows = _rows(batch, cluster, ledger)
+            written.result()
+            written = writer.submit(ledger.save_usage, rows)
+            count += len(rows)
+        written.result()
+    return count
 
 
 def _batches(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
@@ -183,10 +193,9 @@ def _batches(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
         yield batch
 
 
-def _save(records: list[JobRecord], cluster: Cluster, ledger: Ledger) -> int:
+def _rows(records: list[JobRecord], cluster: Cluster, ledger: Ledger) -> list[UsageRow]:
     ours = ledger.our_jobs(cluster.name, {record.name for record in records if is_token(record.name)})
-    ledger.save_usage([usage_row(record, cluster, _token(record, ours)) for record in records])
-    return len(records)
+    return [usage_row(record, cluster, _token(record, ours)) for record in records]
 
 
 def _token(record: JobRecord, ours: Mapping[str, str | None]) -> str:

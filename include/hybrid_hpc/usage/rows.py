@@ -134,8 +134,10 @@ def _task(text: str) -> str:
 
 def _submitted_at(record: JobRecord) -> datetime:
     """Part of the key, so never None; a record that lacks it is told apart by its other times."""
-    known = (record.submitted_at, record.eligible_at, record.started_at, record.ended_at)
-    return datetime.fromtimestamp(next((value for value in known if value is not None), 0.0), UTC)
+    if record.submitted_at is not None:
+        return datetime.fromtimestamp(record.submitted_at, UTC)
+    others = (record.eligible_at, record.started_at, record.ended_at)
+    return datetime.fromtimestamp(next((value for value in others if value is not None), 0.0), UTC)
 
 
 def _moment(seconds: float | None) -> datetime | None:
