@@ -90,7 +90,7 @@ class UsageReportOperator(BaseOperator):
         now = datetime.now(UTC)
         window = read_window(context["params"], now) or Window(now - timedelta(days=self.days), now)
         report = UsageReport(open_ledger(), window)
-        self.log.info("from %s to %s UTC\n\n%s", window.since, window.until, report.text())
+        self.log.info("from %s to %s UTC\n\n%s", *map(_minute, (window.since, window.until)), report.text())
         return report.rows()
 
 
@@ -109,6 +109,10 @@ def read_window(params: Mapping[str, Any], now: datetime) -> Window | None:
             f"'since' must lie before 'until' and before now, {now:%Y-%m-%d %H:%M} UTC"
         )
     return window
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _moment(text: str | None) -> datetime | None:

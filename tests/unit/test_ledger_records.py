@@ -138,6 +138,7 @@ def usage(**changes: Any) -> UsageRow:
         "token": "hh-a",
         "name": "hh-a",
         "user": "alice",
+        "person": "alice",
         "project": "proj-alpha",
         "partition": "batch",
         "state": JobState.COMPLETED,

@@ -123,8 +123,8 @@ def test_without_a_job_there_is_nothing_and_no_error() -> None:
 
 
 def test_a_table_is_readable_and_what_is_not_known_is_left_empty() -> None:
-    told = usage_table(totals(parts(life(max_rss_mib=None)), ["cluster", "user"]))
-    assert "onprem alice" in told
+    told = usage_table(totals(parts(life(max_rss_mib=None)), ["cluster", "person"]))
+    assert told.splitlines()[1].split()[:2] == ["onprem", "alice"]
     assert "nan" not in told.lower()
 
 
@@ -138,7 +138,7 @@ def rows(draw: st.DrawFn) -> UsageRow:
         native_id=str(draw(st.integers(1, 10**6))),
         waited_s=float(draw(st.integers(0, 9999))),
         cluster=draw(st.sampled_from(["onprem", "azure"])),
-        user=draw(st.sampled_from(["alice", "bob"])),
+        person=draw(st.sampled_from(["alice", "bob"])),
         cores=draw(st.integers(0, 100)),
         cost_usd=float(draw(st.integers(0, 100))),
         state=draw(st.sampled_from(list(JobState))),
@@ -164,7 +164,7 @@ def test_however_time_is_cut_the_pieces_add_up_to_the_whole(drawn: list[UsageRow
 @given(st.lists(rows(), min_size=1, max_size=8), st.randoms())
 def test_the_order_of_clusters_and_jobs_changes_no_number(drawn: list[UsageRow], order: Any) -> None:
     shuffled = order.sample(drawn, len(drawn))
-    one, other = (totals(parts(*each, pieces=[EVER]), ["cluster", "user"]) for each in (drawn, shuffled))
+    one, other = (totals(parts(*each, pieces=[EVER]), ["cluster", "person"]) for each in (drawn, shuffled))
     pd.testing.assert_frame_equal(one, other)
 
 

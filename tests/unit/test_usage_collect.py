@@ -224,13 +224,15 @@ async def test_a_window_that_is_newer_than_the_gap_before_it_does_not_hide_the_g
 
 
 async def test_our_jobs_have_their_token_and_strangers_of_the_same_name_have_not(ledger: Ledger) -> None:
-    job = Job(JobKey("dag", "run"), JobRequest(name="test", script="hostname"), "onprem", "batch")
+    request = JobRequest(name="test", script="hostname")
+    job = Job(JobKey("dag", "run"), request, "onprem", "batch", submitted_by="ada")
     token = ledger.intend(job).token
     ledger.record_native_id(token, "1", after(-7200))
     lives = [Life(number, began=-7200, ended=-3700, name=token) for number in ("1", "2")]
     other = Life("3", began=-7200, ended=-3700, name="hh-abcdefghijkl")
     await collected(ledger, AccountingHeadNode([*lives, other]), 0)
     assert [row.token for row in everything(ledger)] == [token, "", ""]
+    assert [row.person for row in everything(ledger)] == ["ada", "alice", "alice"]
     assert [row.native_id for row in ledger.usage_of(token)] == ["1"]
     assert ledger.usage_of("") == []
 

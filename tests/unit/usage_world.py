@@ -163,6 +163,7 @@ ROW = UsageRow(
     token="",
     name="wrap",
     user="alice",
+    person="alice",
     project="proj-alpha",
     partition="batch",
     state=JobState.COMPLETED,

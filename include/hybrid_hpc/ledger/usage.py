@@ -14,10 +14,11 @@ from hybrid_hpc.ledger.decisions import DECISIONS
 from hybrid_hpc.ledger.jobs import JOBS
 from hybrid_hpc.ledger.usage_tables import UsageJob
 from hybrid_hpc.usage.placed import PlacedRow, forecast_of
-from hybrid_hpc.usage.rows import UsageRow
+from hybrid_hpc.usage.rows import Ours, UsageRow
 from hybrid_hpc.usage.windows import Window
 
 USAGE = table(UsageJob)
+_OURS = [JOBS.c[each.name] for each in fields(Ours)]
 COLUMNS = [USAGE.c[each.name] for each in fields(UsageRow)]
 
 
@@ -61,17 +62,17 @@ class UsageQueries(Database):
                 for cluster, partition, at, decision, *came in connection.execute(statement)
             ]
 
-    def our_jobs(self, cluster: str, names: Collection[str]) -> dict[str, str | None]:
-        """Which of these job names are tokens of this ledger on that cluster, each with its native id.
+    def our_jobs(self, cluster: str, names: Collection[str]) -> dict[str, Ours]:
+        """Which of these job names are tokens of this ledger on that cluster.
 
-        The id is None while it has not been recorded. Another installation's tokens look the same.
+        Another installation's tokens look the same.
         """
         if not names:
             return {}
         ours = and_(JOBS.c.cluster == cluster, JOBS.c.token.in_(sorted(names)))
         with self._transaction() as connection:
-            found = connection.execute(select(JOBS.c.token, JOBS.c.native_id).where(ours))
-            return dict(map(tuple, found))
+            found = connection.execute(select(*_OURS).where(ours))
+            return {row.token: Ours(*row) for row in found}
 
     def _usage(self, which: ColumnElement[bool], *order: Any) -> list[UsageRow]:
         statement = select(*COLUMNS).where(which).order_by(*order)

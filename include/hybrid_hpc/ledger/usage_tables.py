@@ -20,7 +20,7 @@ class UsageJob(Base):
     __tablename__ = "usage_jobs"
     __table_args__ = (
         Index("ix_usage_jobs_ended_at", "ended_at"),  # what runs has none, and is found by that
-        Index("ix_usage_jobs_user_ended_at", "user", "ended_at"),
+        Index("ix_usage_jobs_person_ended_at", "person", "ended_at"),
         Index("ix_usage_jobs_project_ended_at", "project", "ended_at"),
         Index(
             "ix_usage_jobs_token",
@@ -37,6 +37,7 @@ class UsageJob(Base):
     token: Mapped[str]
     name: Mapped[str]
     user: Mapped[str]
+    person: Mapped[str]
     project: Mapped[str]
     partition: Mapped[str]
     state: Mapped[JobState]

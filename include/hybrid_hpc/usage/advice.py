@@ -14,7 +14,7 @@ from hybrid_hpc.endings import duration_text, memory_text
 
 LEAST_JOBS = 5
 WASTE = 0.5  # what is used of it, below which something is said
-WHO = ["cluster", "project", "user"]
+WHO = ["cluster", "project", "person"]
 
 
 def advice(jobs: pd.DataFrame) -> list[str]:
@@ -52,5 +52,5 @@ def _about_walltime(ran: pd.DataFrame) -> Iterator[str]:
 
 
 def _name(who: object) -> str:
-    cluster, project, user, *_ = who if isinstance(who, tuple) else (who,)
-    return f"{cluster}: {user} ({project})" if project else f"{cluster}: {user}"
+    cluster, project, person, *_ = who if isinstance(who, tuple) else (who,)
+    return f"{cluster}: {person} ({project})" if project else f"{cluster}: {person}"

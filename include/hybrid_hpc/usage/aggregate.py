@@ -1,6 +1,6 @@
 """Usage added up: frames in, frames out (pure, pandas).
 
-``by`` names the columns to add up by: cluster, partition, project, user, and ``piece`` for the time. What
+``by`` names the columns to add up by: cluster, partition, project, person, and ``piece`` for the time. What
 jobs used counts when they used it; that they waited, failed and were jobs at all counts when they ended.
 """
 

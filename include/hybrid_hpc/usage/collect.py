@@ -25,7 +25,7 @@ from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
 from hybrid_hpc.site import Site
-from hybrid_hpc.usage.rows import is_usage, usage_row
+from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
 from hybrid_hpc.usage.samples import samples_of
 from hybrid_hpc.usage.vm_hours import vm_hours_of
 from hybrid_hpc.usage.windows import Window, due
@@ -195,9 +195,10 @@ def _batches(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
 
 def _rows(records: list[JobRecord], cluster: Cluster, ledger: Ledger) -> list[UsageRow]:
     ours = ledger.our_jobs(cluster.name, {record.name for record in records if is_token(record.name)})
-    return [usage_row(record, cluster, _token(record, ours)) for record in records]
+    return [usage_row(record, cluster, _ours(record, ours)) for record in records]
 
 
-def _token(record: JobRecord, ours: Mapping[str, str | None]) -> str:
+def _ours(record: JobRecord, ours: Mapping[str, Ours]) -> Ours | None:
     """A stranger's job may have the name of one of ours."""
-    return record.name if record.name in ours and ours[record.name] in (record.native_id, None) else ""
+    known = ours.get(record.name)
+    return known if known and known.native_id in (record.native_id, None) else None

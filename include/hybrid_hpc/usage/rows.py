@@ -25,7 +25,8 @@ class UsageRow:
     submitted_at: datetime  # with the three above it the accounting's own identity of a life
     token: str  # '' when it is not ours
     name: str
-    user: str
+    user: str  # the account it ran under, which is the same for all of ours
+    person: str  # who submitted it through us, else the account
     project: str
     partition: str
     state: JobState  # pending for a life that has ended: the scheduler has put the job back in the queue
@@ -80,16 +81,26 @@ def is_usage(record: JobRecord) -> bool:
     return record.started_at is not None or record.ended_at is not None
 
 
-def usage_row(record: JobRecord, cluster: Cluster, token: str = "") -> UsageRow:
-    """The usage of one life; ``token``: it is a job of ours."""
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What the ledger knows of a job of ours; ``native_id`` is None until it is recorded."""
+
+    token: str
+    native_id: str | None
+    submitted_by: str
+
+
+def usage_row(record: JobRecord, cluster: Cluster, ours: Ours | None = None) -> UsageRow:
+    """The usage of one life; ``ours``: it is one of that job."""
     return UsageRow(
         cluster=cluster.name,
         native_id=record.native_id,
         task=_task(record.task),
         submitted_at=_submitted_at(record),
-        token=token,
+        token=ours.token if ours else "",
         name=record.name,
         user=record.user[:MOST_LETTERS],
+        person=((ours and ours.submitted_by) or record.user)[:MOST_LETTERS],
         project=record.project[:MOST_LETTERS],
         partition=record.partition,
         state=record.state,

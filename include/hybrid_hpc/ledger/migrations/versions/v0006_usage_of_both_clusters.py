@@ -27,6 +27,8 @@ SHARED = (
     "nodes, cores, gpus, started_at, ended_at, elapsed_s, walltime_s, memory_asked_mib, max_rss_mib, cost_usd"
 )
 
+SUBMITTED_BY = "(SELECT NULLIF(jobs.submitted_by, '') FROM jobs WHERE jobs.token = usage.token)"
+
 
 def upgrade() -> None:
     """Makes four tables, and moves the rows of one that goes."""
@@ -35,8 +37,8 @@ def upgrade() -> None:
     _make_usage_vm_hours()
     _make_watermarks()
     op.execute(
-        f"INSERT INTO usage_jobs ({SHARED}, name, cpu_s, node_names) "  # noqa: S608  names of columns only
-        f"SELECT {SHARED}, token, cpu_h * 3600, '[]' FROM usage"
+        f"INSERT INTO usage_jobs ({SHARED}, name, person, cpu_s, node_names) "  # noqa: S608  only columns' names
+        f"SELECT {SHARED}, token, COALESCE({SUBMITTED_BY}, \"user\"), cpu_h * 3600, '[]' FROM usage"
     )
     op.drop_table("usage")
 
@@ -58,7 +60,7 @@ def _make_usage_jobs() -> None:
         "usage_jobs",
         *(_text(name) for name in ("cluster", "native_id", "task")),
         _moment("submitted_at", nullable=False),
-        *(_text(name) for name in ("token", "name", "user", "project", "partition")),
+        *(_text(name) for name in ("token", "name", "user", "person", "project", "partition")),
         sa.Column("state", sa.String(32), nullable=False),
         _count("exit_code", nullable=True),
         *(_count(name) for name in ("nodes", "cores", "gpus")),
@@ -72,7 +74,7 @@ def _make_usage_jobs() -> None:
         sa.PrimaryKeyConstraint("cluster", "native_id", "task", "submitted_at", name="pk_usage_jobs"),
     )
     op.create_index("ix_usage_jobs_ended_at", "usage_jobs", ["ended_at"])
-    op.create_index("ix_usage_jobs_user_ended_at", "usage_jobs", ["user", "ended_at"])
+    op.create_index("ix_usage_jobs_person_ended_at", "usage_jobs", ["person", "ended_at"])
     op.create_index("ix_usage_jobs_project_ended_at", "usage_jobs", ["project", "ended_at"])
     ours = sa.text("token <> ''")
     op.create_index("ix_usage_jobs_token", "usage_jobs", ["token"], postgresql_where=ours, sqlite_where=ours)
