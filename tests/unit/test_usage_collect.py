@@ -186,11 +186,15 @@ class Breaking(AccountingHeadNode):
 async def test_a_line_that_cannot_be_read_is_counted_and_costs_no_other(ledger: Ledger) -> None:
     brought = await collected(ledger, AccountingHeadNode(LIVES, noise=["half a line"]), 0)
     assert len(everything(ledger)) == 6
-    assert brought.unreadable == 2 * FIRST.days, "one in each piece"
+    assert brought.unreadable[ACCOUNTING] == 2 * FIRST.days, "one in each piece"
     assert "60 lines could not be read" in brought.sentence()
     mark = ledger.watermark("onprem", ACCOUNTING)
     assert mark
     assert (mark.unreadable, mark.trouble) == (60, "")
+    await collected(ledger, AccountingHeadNode(LIVES, noise=["half a line"]), 0)
+    again = ledger.watermark("onprem", ACCOUNTING)
+    assert again
+    assert again.unreadable == 1, "what is asked for again is not counted again"
 
 
 async def test_an_accounting_of_which_nothing_can_be_read_is_a_gap(ledger: Ledger) -> None:

@@ -106,6 +106,6 @@ class Watermark(Base):
     source: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime | None]
     until: Mapped[datetime | None]  # both None: never
-    unreadable: Mapped[int]  # lines left out, in all
+    unreadable: Mapped[int]  # lines that the last collection left out
     trouble: Mapped[str]  # why it has not gone on; '': it has
     trouble_since: Mapped[datetime | None]

@@ -44,12 +44,14 @@ class WatermarkQueries(Database):
             return [_row(*found) for found in connection.execute(statement)]
 
     def note_collected(self, cluster: str, source: str, window: Window, unreadable: int = 0) -> None:
-        """A window is whole: what is collected grows by it where they touch, and what troubled is over."""
+        """A window is whole: what is collected grows by it where they touch, and what troubled is over.
+
+        ``unreadable``: how many lines this collection has left out so far.
+        """
         with self._transaction() as connection:
             before = _found(connection, cluster, source)
             whole = before.collected.joined(window) if before and before.collected else window
-            in_all = unreadable + (before.unreadable if before else 0)
-            _write(connection, WatermarkRow(cluster, source, whole, in_all, "", None))
+            _write(connection, WatermarkRow(cluster, source, whole, unreadable, "", None))
 
     def note_trouble(self, cluster: str, source: str, why: str) -> None:
         """Nothing could be collected: what is there stays, and the gap has a reason and a beginning."""

@@ -54,6 +54,7 @@ FORMAT = ",".join(_COLUMNS)
 # ``13_2``: a task of an array; ``8_[3-9%2]``: its tasks that never started; ``12+1``: a part of a
 # heterogeneous job.
 _JOB_ID = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}|\[[0-9,:%-]+\])|(\+[0-9]{1,10}))?")
+_EXIT = re.compile(r"([0-9]+):([0-9]+)")
 _MOST = 2**31 - 1  # what the ledger can keep of a count
 
 Row = Mapping[str, str]
@@ -171,6 +172,7 @@ def _count(text: str) -> int:
     return number
 
 
+@lru_cache(maxsize=1024)
 def _limit_s(text: str) -> int | None:
     limit_s = limit_of_minutes(text)
     return limit_s and _count(str(limit_s))
@@ -183,7 +185,7 @@ def _amount(value: float) -> float:
     return value
 
 
-# A week's jobs name few resources and few sets of nodes: read each once.
+# A million jobs name few resources, limits, ends and sets of nodes: each is read once.
 _nodes = lru_cache(maxsize=1024)(host_names)
 
 
@@ -208,9 +210,13 @@ def _job_and_task(job_id: str) -> tuple[str, str]:
     return found[1], found[2] or found[3] or ""
 
 
+@lru_cache(maxsize=1024)
 def _exit(text: str, state: JobState) -> tuple[int | None, int | None]:
     """``n:m`` -> exit code and signal. Slurm writes 0:0 for a cancelled job too: that is no exit code."""
-    code, signal = (_count(part) for part in text.split(":"))
+    found = _EXIT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no exit code")
+    code, signal = _count(found[1]), _count(found[2])
     known = code or (state is JobState.COMPLETED and not signal)
     return (code if known else None), signal or None
 

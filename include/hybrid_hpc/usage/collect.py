@@ -54,14 +54,15 @@ class CollectedUsage:
 
     cluster: str
     rows: Mapping[str, int] = field(default_factory=dict)
-    unreadable: int = 0
+    unreadable: Mapping[str, int] = field(default_factory=dict)  # lines left out, by source
     trouble: Mapping[str, str] = field(default_factory=dict)
     silent: bool = False  # something did not answer; a cluster without accounting has answered
 
     def sentence(self) -> str:
         """``onprem: 120 rows of accounting, 3 of samples``."""
         parts = [f"{count:,} rows of {source}" for source, count in self.rows.items()]
-        left_out = [f"{self.unreadable:,} lines could not be read"] if self.unreadable else []
+        lines = sum(self.unreadable.values())
+        left_out = [f"{lines:,} lines could not be read"] if lines else []
         missing = [f"NO {source}: {why}" for source, why in self.trouble.items()]
         return f"{self.cluster}: " + ", ".join([*parts, *left_out, *missing])
 
@@ -160,9 +161,10 @@ class _Collector:
     async def _note_collected(self, source: str, window: Window, rows: int = 0, unreadable: int = 0) -> None:
         """A piece of the past may touch what is collected only as a whole, so that is noted too."""
         cluster, before = self._site.cluster.name, self.collected
-        await asyncio.to_thread(self._ledger.note_collected, cluster, source, window, unreadable)
         by_source = {**before.rows, source: before.rows.get(source, 0) + rows}
-        self.collected = replace(before, rows=by_source, unreadable=before.unreadable + unreadable)
+        left_out = {**before.unreadable, source: before.unreadable.get(source, 0) + unreadable}
+        await asyncio.to_thread(self._ledger.note_collected, cluster, source, window, left_out[source])
+        self.collected = replace(before, rows=by_source, unreadable=left_out)
 
     async def _note_trouble(self, source: str, error: HybridHpcError) -> None:
         cluster, why = self._site.cluster.name, str(error)
