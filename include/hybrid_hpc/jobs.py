@@ -89,7 +89,7 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}[a-z2-7]{{12}}")
 
 def is_token(name: str) -> bool:
     """True for a job name that looks like a token, perhaps of another installation."""
-    return _TOKEN.fullmatch(name) is not None
+    return name.startswith(TOKEN_PREFIX) and _TOKEN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ COPY_FROM = 500  # rows, from which on a table of their own costs less than it s
 def upsert(connection: Connection, into: Table, rows: Sequence[Any], unless: Unless | None = None) -> None:
     """Writes rows whose attributes are called like the columns; of equal keys the last one counts.
 
-    ``unless(known, incoming)`` is true where the known row is to stay. A row that says nothing new is not
-    written again: what is collected twice costs the disk nothing.
+    ``unless(known, incoming)`` is true where the known row is to stay. A row that says nothing new makes no
+    new version of what is there, which the database would have to clear away.
     """
-    rows = list({_key(into)(row): row for row in rows}.values())
+    key_of = attrgetter(*(column.name for column in into.primary_key))
+    rows = list({key_of(row): row for row in rows}.values())
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
         _copy_in(connection, into, rows)
         incoming = named(_incoming(into), *(column._copy() for column in into.columns))
@@ -80,10 +81,6 @@ def _json(names: tuple[str, ...]) -> str:
 
 
 _TEXTS: dict[type, Callable[[Any], str]] = {State: str, Names: _json}
-
-
-def _key(of: Table) -> Callable[[Any], Any]:
-    return attrgetter(*(column.name for column in of.primary_key))
 
 
 def _incoming(into: Table) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from typing_extensions import override
@@ -50,6 +51,7 @@ _COLUMNS = (
     "JobName",
 )
 FORMAT = ",".join(_COLUMNS)
+_used = itemgetter(*map(_COLUMNS.index, ("JobID", "TotalCPU", "MaxRSS")))  # of a step's line
 
 # ``13_2``: a task of an array; ``8_[3-9%2]``: its tasks that never started; ``12+1``: a part of a
 # heterogeneous job.
@@ -92,12 +94,12 @@ class FoldedRecords(JobRecords):
 
     def _begun(self, line: str, life: _Life | None) -> _Life:
         """The life that this line begins, or the one of which it is a step."""
-        row = _row(line, self._separator)
-        if "." not in row["JobID"]:
-            return _Life(row)
+        cells = _cells(line, self._separator)
+        if "." not in cells[0]:
+            return _Life(dict(zip(_COLUMNS, cells, strict=True)))
         if life is None:
             raise ValueError("a step before its job")
-        life.fold(row)
+        life.fold(*_used(cells))
         return life
 
 
@@ -112,11 +114,11 @@ class _Life:
         self._cpu_s = 0.0
         self._peak_mib: float | None = None
 
-    def fold(self, step: Row) -> None:
+    def fold(self, step_id: str, cpu: str, peak: str) -> None:
         """Steps come after their job; a step of another job is somebody's broken line."""
-        if step["JobID"].partition(".")[0] != self._job_id:
+        if step_id.partition(".")[0] != self._job_id:
             raise ValueError("a step without its job")
-        cpu_s, peak_mib = _amount(seconds(step["TotalCPU"])), _peak_mib(step["MaxRSS"])
+        cpu_s, peak_mib = _amount(seconds(cpu)), _peak_mib(peak)
         self._cpu_s += cpu_s
         if peak_mib is not None:
             self._peak_mib = max(peak_mib, self._peak_mib or 0.0)
@@ -125,11 +127,14 @@ class _Life:
         return JobRecord(**self._known, cpu_s=round(self._cpu_s, 3), max_rss_mib=self._peak_mib)
 
 
-def _row(line: str, separator: str) -> Row:
+def _cells(line: str, separator: str) -> list[str]:
     """Raises ValueError for a part of a line: a name or a comment may hold a line break."""
     if "\0" in line:
         raise ValueError("no database keeps a NUL")
-    return dict(zip(_COLUMNS, line.split(separator), strict=True))
+    cells = line.split(separator)
+    if len(cells) != len(_COLUMNS):
+        raise ValueError(f"{len(cells)} columns")
+    return cells
 
 
 def _known(row: Row) -> dict[str, Any]:
