@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hybrid_hpc.jobs import JobState
+from hybrid_hpc.usage.costs import HOUR_S
 from hybrid_hpc.usage.frames import SPREAD
 
 BOUND_S = 10.0  # a job's slowdown counts as if it had run for so long at least
@@ -23,10 +24,11 @@ QUANTILES = {"wait_p50_s": 0.5, "wait_p90_s": 0.9, "wait_p95_s": 0.95}
 def totals(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """What `spread` gives, added up. Index: ``by``. Columns:
 
-    ``jobs`` that ended, ``failed`` of them (cancelled ones are no failure); ``core_h``, ``cpu_h``, ``gpu_h``,
-    ``cost_usd``; ``wait_p50_s``, ``wait_p90_s``, ``wait_p95_s``; ``slowdown_p50``: waiting and running
-    against running, for at least `BOUND_S`; ``cpu_efficiency`` and ``memory_efficiency``, used against asked
-    for, of what has ended (the memory of the largest process on each node, so it may have been more).
+    ``jobs`` that ended (one that lost its node and was run again counts twice), ``failed`` of them (cancelled
+    ones are no failure); ``core_h``, ``cpu_h``, ``gpu_h``, ``cost_usd``; ``wait_p50_s``, ``wait_p90_s``,
+    ``wait_p95_s``; ``slowdown_p50``: waiting and running against running, for at least `BOUND_S`;
+    ``cpu_efficiency`` and ``memory_efficiency``, used against asked for, of what has ended (the memory of the
+    largest process on each node, so it may have been more).
     """
     used = parts.groupby(list(by))[list(SPREAD)].sum()
     ended = _ended(parts[parts["ended_here"]]).groupby(list(by))
@@ -48,8 +50,8 @@ def _ended(ended: pd.DataFrame) -> pd.DataFrame:
         jobs=(cause != REQUEUED).astype(int),
         failed=(~cause.isin(NO_FAILURE)).astype(int),
         slowdown=slowdown(ended),
-        used_core_h=ended["cpu_s"] / 3600,
-        had_core_h=ended["cores"] * ended["elapsed_s"] / 3600,
+        used_core_h=ended["cpu_s"] / HOUR_S,
+        had_core_h=ended["cores"] * ended["elapsed_s"] / HOUR_S,
         memory=ended["max_rss_mib"] * ended["nodes"].clip(lower=1) / ended["memory_asked_mib"],
     )
 

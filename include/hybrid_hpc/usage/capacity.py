@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hybrid_hpc.usage.costs import HOUR_S
 from hybrid_hpc.usage.frames import inside_s
 from hybrid_hpc.usage.vm_hours import HEAD_NODE
 from hybrid_hpc.usage.windows import Window
 
 STANDS_S = 1200.0  # how long a sample stands for, at most: a longer silence is a gap
-HOUR_S = 3600.0
 
 
 def utilisation(samples: pd.DataFrame, window: Window) -> pd.DataFrame:
