@@ -21,7 +21,7 @@ from hybrid_hpc.outcome import ExitRecord, Outcome, outcome_of, read_exit_record
 from hybrid_hpc.ownership import cancel
 from hybrid_hpc.schedulers.base import JobRecord
 from hybrid_hpc.site import Site
-from hybrid_hpc.usage.collect import UsageRow, usage_rows, usage_text
+from hybrid_hpc.usage.rows import Ours, UsageRow, is_usage, usage_row, usage_text
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     row, records, outcome = await _evidence(fresh or row, site, ledger)
     if not outcome.state.final:
         raise await asyncio.to_thread(_unknown, row, outcome, ledger)
-    usage = usage_rows(records, row, site.cluster)
+    ours = Ours(row.token, row.native_id, row.submitted_by)
+    usage = [usage_row(record, site.cluster, ours) for record in filter(is_usage, records)]
     await asyncio.to_thread(ledger.save_usage, usage)
     await asyncio.to_thread(ledger.settle, row.token, outcome)
     await asyncio.to_thread(ledger.clear_alert, row.token, UNKNOWN)

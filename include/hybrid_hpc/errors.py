@@ -9,12 +9,14 @@
     │   └── FitsNowhere        no cluster can ever hold this job
     ├── Refused            the other side said no; waiting does not help, a person must act
     │   ├── AccessDenied       credentials or host key not accepted
-    │   └── SubmissionRefused  the scheduler does not take this job
+    │   ├── SubmissionRefused  the scheduler does not take this job
+    │   └── NoAccounting       the scheduler keeps no records of what its jobs used
     └── Unavailable        the world is not ready; waiting helps
         ├── Unreachable        no connection; nothing was sent
         │   └── Shut               not even tried: a circuit breaker is open
         ├── ConnectionLost     the answer is missing: the effect is unknown, never assume either
         └── Unreadable         an answer came and makes no sense
+            └── TooLong            it is longer than anybody wants to read: ask for less
 """
 
 from __future__ import annotations
@@ -77,6 +79,10 @@ class SubmissionRefused(Refused):
     """The scheduler does not take this job; the message holds the scheduler's own words."""
 
 
+class NoAccounting(Refused):
+    """The scheduler keeps no records of what its jobs used: that is not the same as no jobs."""
+
+
 class Unavailable(HybridHpcError):
     """The world is not ready; the same call may succeed later."""
 
@@ -107,3 +113,7 @@ class ConnectionLost(Unavailable):
 
 class Unreadable(Unavailable):
     """An answer came and makes no sense; the last known state stands."""
+
+
+class TooLong(Unreadable):
+    """More came than an answer may hold; the rest was not read. Asking for less helps."""

@@ -26,7 +26,7 @@ from asyncssh.constants import (
 from hybrid_hpc import remote_files
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.commands import Answer, Command, shell_text
-from hybrid_hpc.errors import ConnectionLost, Refused, Shut, Unavailable, Unreachable, Unreadable
+from hybrid_hpc.errors import ConnectionLost, Refused, Shut, TooLong, Unavailable, Unreachable
 from hybrid_hpc.remote_files import Progress, RemoteFile
 from hybrid_hpc.ssh_link import Connect, SshLink
 
@@ -86,7 +86,7 @@ class HeadNode:
         """Runs one command to its end.
 
         Raises `Unreachable` (it was not sent; `Shut`: nor was a connection tried), `AccessDenied`,
-        `ConnectionLost` (it was sent, and its answer is missing or cut) or `Unreadable` (it printed more than
+        `ConnectionLost` (it was sent, and its answer is missing or cut) or `TooLong` (it printed more than
         64 MiB).
         """
         self.commands_run[command.label or command.argv[0]] += 1
@@ -231,7 +231,8 @@ class _Call:
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_OUTPUT:
-                raise Unreadable(f"{self._name}: {self._command.argv[0]!r} prints more than 64 MiB")
+                label = self._command.label or self._command.argv[0]
+                raise TooLong(f"{self._name}: the answer to {label!r} is longer than 64 MiB")
         return b"".join(chunks).decode(errors="replace")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -81,6 +82,14 @@ def token(key: JobKey) -> str:
     parts = (key.dag_id, key.run_id, key.group, str(key.map_index), str(key.generation))
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return TOKEN_PREFIX + base64.b32encode(digest).decode().lower()[:12]
+
+
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}[a-z2-7]{{12}}")
+
+
+def is_token(name: str) -> bool:
+    """True for a job name that looks like a token, perhaps of another installation."""
+    return name.startswith(TOKEN_PREFIX) and _TOKEN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

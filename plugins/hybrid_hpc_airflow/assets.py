@@ -6,6 +6,8 @@ from airflow.sdk import Asset
 
 from hybrid_hpc.clusters import Cluster
 
+USAGE = Asset("hpc://usage")  # more of it is in the ledger
+
 
 def nodes_asset(cluster: Cluster) -> Asset:
     """Touched by every submission to an elastic cluster: its nodes want watching from now on."""

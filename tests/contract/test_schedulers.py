@@ -57,6 +57,7 @@ def commands(language: Scheduler) -> Iterator[Command]:
     yield language.cancel_command("4711", "hh-abcdefghijkl")
     yield language.load_command()
     yield language.history_command(["4711", "4712"])
+    yield language.usage_command(1_795_416_797.0, 1_795_420_397.0)
     yield language.start_estimate_command(submission())
     yield language.accounting_command()
     yield language.admit_nodes_command(["node01"])
@@ -175,11 +176,12 @@ def readers(language: Scheduler) -> dict[str, Callable[[Answer], object]]:
         "find": lambda answer: language.read_find(answer, "hh-abcdefghijkl"),
         "load": language.read_load,
         "history": language.read_history,
+        "usage": lambda answer: list(language.read_usage(answer)),
     }
 
 
 @pytest.mark.parametrize("answer", GARBAGE)
-@pytest.mark.parametrize("name", ["version", "submit", "find", "load", "history"])
+@pytest.mark.parametrize("name", ["version", "submit", "find", "load", "history", "usage"])
 def test_an_answer_that_makes_no_sense_is_unreadable_never_empty(
     language: Scheduler, name: str, answer: Answer
 ) -> None:
@@ -192,7 +194,7 @@ def test_garbage_gives_no_start_estimate(language: Scheduler, answer: Answer) ->
     assert language.read_start_estimate(answer) is None
 
 
-@pytest.mark.parametrize("name", ["version", "submit", "find", "load", "history"])
+@pytest.mark.parametrize("name", ["version", "submit", "find", "load", "history", "usage"])
 def test_a_program_that_is_not_there_is_trouble_not_an_empty_answer(language: Scheduler, name: str) -> None:
     missing = Answer(127, "", "sh: 1: exec: thing: not found")
     with pytest.raises((Unavailable, SubmissionRefused)):

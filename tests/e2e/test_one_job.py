@@ -180,7 +180,11 @@ def test_the_usage_of_all_clusters_stands_side_by_side(house: House, jobs: Jobs)
     assert house.ended(run) == ["success"]
     rows = house.scientist.result(run, "report")
     assert {"onprem", "azure"} <= {row["cluster"] for row in rows}
-    assert "core_h" in house.scientist.told(run, "report")
+    told = house.scientist.told(run, "report")
+    assert "core_h" in told
+    assert "GAP" not in told
+    collected = [task for task in house.scientist.tasks(*run) if task["task_id"] == "collect"]
+    assert {task["rendered_map_index"] for task in collected} == {"onprem", "azure"}
 
 
 def _nodes_runs(house: House) -> set[str]:

@@ -193,6 +193,8 @@ class FakeScheduler(Scheduler):
     read_load: Any = None
     history_command: Any = None
     read_history: Any = None
+    usage_command: Any = None
+    read_usage: Any = None
     start_estimate_command: Any = None
     read_start_estimate: Any = None
     accounting_command: Any = None

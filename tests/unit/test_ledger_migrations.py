@@ -26,7 +26,10 @@ TABLES = {
     "node_lives",
     "reconciliations",
     "scale_requests",
-    "usage",
+    "usage_jobs",
+    "usage_samples",
+    "usage_vm_hours",
+    "watermarks",
 }
 
 
@@ -43,7 +46,7 @@ def test_an_upgrade_from_nothing_makes_what_the_code_declares(ledger_url: str) -
     migrate.upgrade(ledger_url)
     assert tables(ledger_url) == TABLES
     assert migrate.differences(ledger_url) == []
-    assert migrate.current(ledger_url) == "0005"
+    assert migrate.current(ledger_url) == "0006"
 
 
 def test_an_upgrade_of_what_is_up_to_date_changes_nothing(ledger_url: str) -> None:
@@ -58,6 +61,35 @@ def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(ledger_
     assert tables(ledger_url) == {"alembic_version"}
     migrate.upgrade(ledger_url)
     assert migrate.differences(ledger_url) == []
+
+
+def test_the_usage_of_our_jobs_survives_the_way_up_and_down(ledger_url: str) -> None:
+    before = (
+        "INSERT INTO usage VALUES ('onprem', '17', '', '2026-03-29 12:00:00', 'hh-a', 'alice', 'p', 'batch', "
+        "'completed', 0, 1, 4, 0, '2026-03-29 12:00:00', '2026-03-29 13:00:00', 5.0, 3600.0, 600, 4.0, 2.0, "
+        "0.0, 4096, 512.0, 0.25)"
+    )
+    migrate.upgrade(ledger_url, "0005")
+    execute(ledger_url, before)
+    migrate.upgrade(ledger_url)
+    ledger = Ledger(ledger_url)
+    [row] = ledger.usage_of("hh-a")
+    ledger.close()
+    assert (row.name, row.cpu_s, row.core_h, row.cost_usd, row.node_names) == ("hh-a", 7200.0, 4.0, 0.25, ())
+    migrate.downgrade(ledger_url, "0005")
+    assert execute(ledger_url, "SELECT token, core_h, cpu_h, cost_usd FROM usage") == [
+        ("hh-a", 4.0, 2.0, 0.25)
+    ]
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    engine = make_engine(url)
+    try:
+        with engine.begin() as connection:
+            done = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in done] if done.returns_rows else []
+    finally:
+        engine.dispose()
 
 
 def test_upgrades_at_once_wait_for_each_other(ledger_server: Postgres) -> None:
@@ -83,7 +115,7 @@ def test_the_command_upgrades_shows_and_downgrades(
 ) -> None:
     assert main(["upgrade", "--url", ledger_url]) == 0
     assert main(["current", "--url", ledger_url]) == 0
-    assert capsys.readouterr().out == "The ledger is at revision 0005.\n" * 2
+    assert capsys.readouterr().out == "The ledger is at revision 0006.\n" * 2
     assert main(["downgrade", "--url", ledger_url]) == 2
     assert "Name the revision" in capsys.readouterr().err
     assert main(["downgrade", "base", "--url", ledger_url]) == 0

@@ -19,6 +19,7 @@ from hybrid_hpc.ledger import Job, JobRow, Ledger, ScaleRow, UsageRow
 from hybrid_hpc.ledger.jobs import JOBS
 from hybrid_hpc.ledger.rows import clears
 from hybrid_hpc.request import JobRequest
+from hybrid_hpc.usage.windows import Window
 from lab.postgres import Postgres
 from tests.unit.ledger_databases import NOW, empty
 
@@ -185,7 +186,9 @@ def usage(**changes: Any) -> UsageRow:
         "task": "",
         "submitted_at": NOW,
         "token": "hh-a",
+        "name": "hh-a",
         "user": "alice",
+        "person": "alice",
         "project": "proj-alpha",
         "partition": "batch",
         "state": JobState.COMPLETED,
@@ -193,16 +196,15 @@ def usage(**changes: Any) -> UsageRow:
         "nodes": 1,
         "cores": 4,
         "gpus": 0,
+        "eligible_at": None,
         "started_at": NOW,
         "ended_at": NOW,
-        "wait_s": 0.5,
         "elapsed_s": 60.0,
         "walltime_s": 600,
-        "core_h": 4 / 60,
-        "cpu_h": 0.05,
-        "gpu_h": 0.0,
         "memory_asked_mib": 4096,
+        "cpu_s": 180.0,
         "max_rss_mib": None,
+        "node_names": ("node01",),
         "cost_usd": 0.25,
     }
     return UsageRow(**{**values, **changes})
@@ -337,3 +339,29 @@ def test_a_wish_to_leave_stands_until_it_is_taken_back_and_gives_way_to_a_wish_t
     assert row_of(ledger, row.token).leave_requested_at is None
     ledger.request_cancel(row.token, "ada", "wrong input")
     assert not ledger.request_leave(row.token, "no capacity")
+
+
+class Forecast(Chosen):
+    """A decision that says when the job starts."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        offer = {"starts_in_s": 60.0, "cost_usd": 1.5}
+        return {**super().model_dump(mode=mode), "verdicts": [{"cluster": self.cluster, "best": offer}]}
+
+
+def test_a_placement_stands_beside_what_came_of_all_lives_of_its_job(ledger: Ledger) -> None:
+    ledger.record_decision(KEY, request=REQUEST, decision=Forecast("onprem"))
+    token = ledger.intend(JOB).token
+    window = Window(NOW - timedelta(days=1), NOW + timedelta(days=1))
+    assert ledger.placements_between(window) == []
+    later = NOW + timedelta(minutes=9)
+    lives = [
+        usage(token=token),
+        usage(token=token, submitted_at=later, started_at=later),
+        usage(task="9", token=""),
+    ]
+    ledger.save_usage(lives)
+    [placed] = ledger.placements_between(window)
+    assert (placed.cluster, placed.decided_at, placed.started_at) == ("onprem", NOW, NOW)
+    assert (placed.starts_in_s, placed.most_usd, placed.cost_usd) == (60.0, 1.5, 0.5)
+    assert ledger.placements_between(Window(window.until, window.until + timedelta(days=1))) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybrid_hpc.ledger.alerts import AlertQueries
 from hybrid_hpc.ledger.breakers import BreakerQueries
+from hybrid_hpc.ledger.cluster_usage import ClusterUsageQueries
 from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
 from hybrid_hpc.ledger.jobs import JobQueries
@@ -12,6 +13,7 @@ from hybrid_hpc.ledger.overview import OverviewQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
 from hybrid_hpc.ledger.usage import UsageQueries
+from hybrid_hpc.ledger.watermarks import WatermarkQueries
 from hybrid_hpc.ledger.wishes import WishQueries
 
 
@@ -19,6 +21,8 @@ class Ledger(
     JobQueries,
     DecisionQueries,
     UsageQueries,
+    ClusterUsageQueries,
+    WatermarkQueries,
     ScaleQueries,
     WishQueries,
     LifeQueries,

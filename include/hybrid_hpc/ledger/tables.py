@@ -1,4 +1,6 @@
-"""The ledger's tables. `rows` has what comes back; `migrations` has how a database gets them.
+"""The ledger's tables; those of the usage are in `usage_tables`.
+
+`rows` has what comes back; `migrations` has how a database gets them.
 
 Every moment is UTC. Moments with ``native_``, ``started_`` and ``ended_`` are the cluster's clock, all others
 the clock of the process that wrote them.
@@ -122,37 +124,6 @@ class Job(Base):
     cancel_confirmed_at: Mapped[datetime | None]
     leave_requested_at: Mapped[datetime | None]  # its cluster cannot run it: it goes, unless it starts first
     leave_why: Mapped[str | None]
-
-
-class Usage(Base):
-    """What one life of one job, or of one array task, used. The key is the accounting's own identity."""
-
-    __tablename__ = "usage"
-
-    cluster: Mapped[str] = mapped_column(primary_key=True)
-    native_id: Mapped[str] = mapped_column(primary_key=True)
-    task: Mapped[str] = mapped_column(primary_key=True)
-    submitted_at: Mapped[datetime] = mapped_column(primary_key=True)
-    token: Mapped[str] = mapped_column(index=True)
-    user: Mapped[str]
-    project: Mapped[str]
-    partition: Mapped[str]
-    state: Mapped[JobState]
-    exit_code: Mapped[int | None]
-    nodes: Mapped[int]
-    cores: Mapped[int]
-    gpus: Mapped[int]
-    started_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None] = mapped_column(index=True)
-    wait_s: Mapped[float | None]
-    elapsed_s: Mapped[float]
-    walltime_s: Mapped[int | None]
-    core_h: Mapped[float]
-    cpu_h: Mapped[float]
-    gpu_h: Mapped[float]
-    memory_asked_mib: Mapped[int | None]
-    max_rss_mib: Mapped[float | None]
-    cost_usd: Mapped[float]
 
 
 class ScaleRequest(Base):

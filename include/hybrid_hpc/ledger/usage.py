@@ -1,49 +1,85 @@
-"""The usage in the ledger: a row per life of a job, replaced when the accounting says more."""
+"""The jobs' usage in the ledger: a row per life of a job, replaced when the accounting says more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 
-from hybrid_hpc.ledger import tables
-from hybrid_hpc.ledger.database import Database, insert, table
-from hybrid_hpc.usage.collect import UsageRow
+from hybrid_hpc.ledger.bulk import upsert
+from hybrid_hpc.ledger.database import Database, table
+from hybrid_hpc.ledger.decisions import DECISIONS
+from hybrid_hpc.ledger.jobs import JOBS
+from hybrid_hpc.ledger.usage_tables import UsageJob
+from hybrid_hpc.usage.placed import PlacedRow, forecast_of
+from hybrid_hpc.usage.rows import Ours, UsageRow
+from hybrid_hpc.usage.windows import Window
 
-USAGE = table(tables.Usage)
-_FIELDS = tuple(each.name for each in fields(UsageRow))
-_KEY = tuple(column.name for column in USAGE.primary_key)
+USAGE = table(UsageJob)
+_OURS = [JOBS.c[each.name] for each in fields(Ours)]
+COLUMNS = [USAGE.c[each.name] for each in fields(UsageRow)]
 
 
 class UsageQueries(Database):
     """Every method is one transaction."""
 
     def save_usage(self, rows: Sequence[UsageRow]) -> None:
-        """Writes the rows, all or none; a row of the same job, task and submit time is replaced."""
-        if not rows:
-            return
-        with self._transaction() as connection:
-            statement = insert(connection, USAGE)
-            newer = {name: statement.excluded[name] for name in _FIELDS if name not in _KEY}
-            upsert = statement.on_conflict_do_update(index_elements=list(_KEY), set_=newer)
-            connection.execute(upsert, [_values(row) for row in rows])
+        """Writes the rows, all or none; a life that is known is replaced, but an end is never taken back."""
+        if rows:
+            with self._transaction() as connection:
+                upsert(connection, USAGE, rows, unless=_would_reopen)
 
     def usage_of(self, token: str) -> list[UsageRow]:
         """What one job used, a row for every life and array task, in the order of submission."""
-        order = (USAGE.c.submitted_at, USAGE.c.task)
-        statement = select(USAGE).where(USAGE.c.token == token).order_by(*order)
+        return self._usage(
+            and_(USAGE.c.token == token, USAGE.c.token != ""), USAGE.c.submitted_at, USAGE.c.task
+        )
+
+    def usage_between(self, window: Window) -> list[UsageRow]:
+        """Every life that ran or ended in the window, and those that run."""
+        ended = or_(USAGE.c.ended_at >= window.since, USAGE.c.ended_at.is_(None))
+        begun = or_(USAGE.c.started_at < window.until, USAGE.c.started_at.is_(None))
+        return self._usage(and_(ended, begun), USAGE.c.ended_at)
+
+    def placements_between(self, window: Window) -> list[PlacedRow]:
+        """Every placement that was decided in the window and whose job has run."""
+        decided = and_(DECISIONS.c.decided_at >= window.since, DECISIONS.c.decided_at < window.until)
+        ran = and_(USAGE.c.token == JOBS.c.token, USAGE.c.token != "", USAGE.c.elapsed_s > 0)
+        known = [DECISIONS.c[name] for name in ("cluster", "partition", "decided_at", "decision")]
+        statement = (
+            select(*known, func.min(USAGE.c.started_at), func.sum(USAGE.c.cost_usd))
+            .join(JOBS, JOBS.c.decision_id == DECISIONS.c.id)
+            .join(USAGE, ran)
+            .where(decided)
+            .group_by(DECISIONS.c.id)
+            .order_by(DECISIONS.c.id)
+        )
         with self._transaction() as connection:
-            return [UsageRow(**row) for row in connection.execute(statement).mappings()]
+            return [
+                PlacedRow(cluster, partition, at, *forecast_of(decision), *came)
+                for cluster, partition, at, decision, *came in connection.execute(statement)
+            ]
 
-    def usage_since(self, moment: datetime) -> list[UsageRow]:
-        """What every job used that ended at this moment or later."""
-        statement = select(USAGE).where(USAGE.c.ended_at >= moment).order_by(USAGE.c.ended_at)
+    def our_jobs(self, cluster: str, names: Collection[str]) -> dict[str, Ours]:
+        """Which of these job names are tokens of this ledger on that cluster.
+
+        Another installation's tokens look the same.
+        """
+        if not names:
+            return {}
+        ours = and_(JOBS.c.cluster == cluster, JOBS.c.token.in_(sorted(names)))
         with self._transaction() as connection:
-            return [UsageRow(**row) for row in connection.execute(statement).mappings()]
+            found = connection.execute(select(*_OURS).where(ours))
+            return {row.token: Ours(*row) for row in found}
+
+    def _usage(self, which: ColumnElement[bool], *order: Any) -> list[UsageRow]:
+        statement = select(*COLUMNS).where(which).order_by(*order)
+        with self._transaction() as connection:
+            return [UsageRow(*row) for row in connection.execute(statement)]
 
 
-def _values(row: UsageRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _FIELDS}
+def _would_reopen(known: Table, incoming: Any) -> ColumnElement[bool]:
+    """An answer that was read before another one may be written after it."""
+    return and_(known.c.ended_at.is_not(None), incoming.ended_at.is_(None))

@@ -9,7 +9,7 @@ Adding a scheduler is one module with a subclass of `Scheduler` and one template
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -98,11 +98,13 @@ class Found:
 class JobRecord:
     """One life of one job (for an array: of one task) in the accounting, its steps folded in.
 
-    A requeued job has several lives under one id, told apart by ``submitted_at``.
+    A requeued job has several lives under one id, told apart by ``submitted_at``. ``task`` is the array
+    index, '' when it is no array, '[3-9]' for tasks that never started and share a record, '+1' for a part of
+    a heterogeneous job.
     """
 
     native_id: str  # id of the job or of the whole array
-    task: str  # array index, '' when it is no array, '[3-9]' for tasks that never started and share a record
+    task: str
     name: str
     state: JobState
     exit_code: int | None
@@ -124,6 +126,20 @@ class JobRecord:
     cpu_s: float = 0.0  # user + system CPU seconds of all steps
     max_rss_mib: float | None = None  # highest peak of any step's task; None: never sampled
     comment: str = ""
+
+
+class JobRecords(Iterable[JobRecord]):
+    """The records in one answer, each read when it is its turn: none is kept.
+
+    ``unreadable`` counts the lines that had to be left out so far. Raises `Unreadable` at the end when there
+    were many lines and not one made sense.
+    """
+
+    unreadable: int = 0
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[JobRecord]:
+        """Reads the answer from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +235,21 @@ class Scheduler(ABC):
     @abstractmethod
     def read_history(self, answer: Answer) -> list[JobRecord]:
         """A record per task and life, in no order; none for what the accounting does not know (yet)."""
+
+    @abstractmethod
+    def usage_command(self, since: float, until: float) -> Command:
+        """The accounting of everybody's jobs that existed from ``since`` on and before ``until``.
+
+        Both are unix seconds in the head node's clock. Each such job comes with all its lives and steps, as
+        it is now: what it was in the window is not cut out.
+        """
+
+    @abstractmethod
+    def read_usage(self, answer: Answer) -> JobRecords:
+        """A record per task and life, a job's lives one after the other.
+
+        Raises `NoAccounting` where none is kept.
+        """
 
     @abstractmethod
     def start_estimate_command(self, submission: Submission) -> Command:

@@ -7,15 +7,16 @@ profile sets (SQUEUE_FORMAT, SACCT_FORMAT, SBATCH_PARTITION ...) must not change
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 from typing_extensions import override
 
 from hybrid_hpc.commands import Answer, Command
-from hybrid_hpc.errors import Invalid, Problem, Unreadable
+from hybrid_hpc.errors import Invalid, NoAccounting, Problem, Unreadable
 from hybrid_hpc.schedulers import slurm_history, slurm_nodes, slurm_queue
-from hybrid_hpc.schedulers.base import Found, JobRecord, Load, Scheduler, Submission
+from hybrid_hpc.schedulers.base import Found, JobRecord, JobRecords, Load, Scheduler, Submission
 from hybrid_hpc.schedulers.sections import NONCE, Section, Sections, one_round_trip, read_sections
 from hybrid_hpc.schedulers.slurm_script import batch_script
 from hybrid_hpc.schedulers.slurm_trouble import (
@@ -65,7 +66,9 @@ _FIND = {
     "records": f'{_SACCT} --allocations --user="$(id -u)" --name="$1" --starttime=now-30days 2>&1',
 }
 _HISTORY = {"records": f'{_SACCT} --jobs="$1"'}
+_USAGE = {"records": f'{_SACCT} --allusers --starttime="$1" --endtime="$2"'}
 
+_ODD_LINES = 100
 _JOB_ID = re.compile(r"([0-9]{1,10})(?:;[\w.-]*)?")
 _VERSION = re.compile(r"^slurm\S* ([0-9]+(?:\.[0-9]+)+)", re.MULTILINE)
 _STARTS_AT = re.compile(r"Job [0-9]+ to start at ([0-9]{9,12}) ")
@@ -175,9 +178,20 @@ class Slurm(Scheduler):
             return []
         sections = _sections(answer, _HISTORY)
         section = _section(sections, "records", answer)
-        records, unreadable = slurm_history.job_records(section.lines, sections.nonce)
-        _refuse_silence(len(records), unreadable)
-        return records
+        return list(slurm_history.FoldedRecords(section.lines, sections.nonce))
+
+    @override
+    def usage_command(self, since: float, until: float) -> Command:
+        return _round_trip("usage", _USAGE, _sacct_time(since), _sacct_time(until))
+
+    @override
+    def read_usage(self, answer: Answer) -> JobRecords:
+        if NO_ACCOUNTING in answer.stderr:
+            raise NoAccounting("the scheduler keeps no accounting, so nobody knows what its jobs used")
+        sections = _sections(answer, _USAGE)
+        section = _section(sections, "records", answer)
+        # The one odd job of a quiet night must not stop the collection for ever.
+        return slurm_history.FoldedRecords(section.each_line(), sections.nonce, refuse_from=_ODD_LINES)
 
     @override
     def start_estimate_command(self, submission: Submission) -> Command:
@@ -274,10 +288,16 @@ def _records_if_any(sections: Sections, *, must_know: bool) -> tuple[list[JobRec
     section = sections["records"]
     if section.status == 0:
         rows = [line for line in section.lines if sections.nonce in line]  # sacct's warnings are here too
-        return slurm_history.job_records(rows, sections.nonce)
+        records = slurm_history.FoldedRecords(rows, sections.nonce)
+        return list(records), records.unreadable
     if must_know and NO_ACCOUNTING not in section.text:
         raise_unreadable(Answer(section.status, "", section.text))
     return [], 0
+
+
+def _sacct_time(seconds: float) -> str:
+    """The moment in UTC, which the command's environment makes sacct's own time zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _clock(section: Section) -> float:

@@ -68,8 +68,8 @@ def seconds(text: str) -> float:
     found = _CLOCK.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is no duration")
-    days, hours, minutes, rest = (float(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+    days, hours, minutes, rest = found.groups()
+    return (int(days or 0) * 24 + int(hours or 0)) * 3600 + int(minutes) * 60 + float(rest)
 
 
 def limit_s(text: str) -> int | None:
@@ -86,7 +86,7 @@ def moment(text: str) -> float | None:
     """A time printed with SLURM_TIME_FORMAT=%s, as unix seconds; None where Slurm knows none."""
     if len(text) > 11:  # no calendar has it, and the ledger could not keep it
         raise ValueError(f"{text[:40]!r} is no moment")
-    return float(int(text)) if given(text) else None
+    return None if text in _NOTHING else float(int(text))
 
 
 def tres(text: str) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What jobs used: collected from the accounting, in the ledger."""
+"""What jobs and nodes used and cost: collected from every cluster, kept in the ledger, added up."""

@@ -1,39 +1,93 @@
-"""Usage added up: frames in, frames out (pure, pandas)."""
+"""Usage added up: frames in, frames out (pure, pandas).
+
+``by`` names the columns to add up by: cluster, partition, project, person, and ``piece`` for the time. What
+jobs used counts when they used it; that they waited, failed and were jobs at all counts when they ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
 
+import numpy as np
 import pandas as pd
 
-from hybrid_hpc.usage.collect import UsageRow
+from hybrid_hpc.jobs import JobState
+from hybrid_hpc.usage.costs import HOUR_S
+from hybrid_hpc.usage.frames import SPREAD
 
-COLUMNS = ("jobs", "core_h", "cpu_h", "gpu_h", "cost_usd", "wait_p50_s")
+BOUND_S = 10.0  # a job's slowdown counts as if it had run for so long at least
+REQUEUED = "requeued"  # how a life ended after which the scheduler has run the job again
+NO_FAILURE = frozenset({JobState.COMPLETED.value, JobState.CANCELLED.value, REQUEUED})
+QUANTILES = {"wait_p50_s": 0.5, "wait_p90_s": 0.9, "wait_p95_s": 0.95}
 
 
-def usage_frame(rows: Sequence[UsageRow]) -> pd.DataFrame:
-    """One line per life of a job or array task, columns named as in `UsageRow`."""
-    return pd.DataFrame([asdict(row) for row in rows], columns=list(UsageRow.__dataclass_fields__))
+def totals(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """What `spread` gives, added up. Index: ``by``. Columns:
+
+    ``jobs`` that ended (one that lost its node and was run again counts twice), ``failed`` of them (cancelled
+    ones are no failure); ``core_h``, ``cpu_h``, ``gpu_h``, ``cost_usd``; ``wait_p50_s``, ``wait_p90_s``,
+    ``wait_p95_s``; ``slowdown_p50``: waiting and running against running, for at least `BOUND_S`;
+    ``cpu_efficiency`` and ``memory_efficiency``, used against asked for, of what has ended (the memory of the
+    largest process on each node, so it may have been more).
+    """
+    used = parts.groupby(list(by))[list(SPREAD)].sum()
+    ended = _ended(parts[parts["ended_here"]]).groupby(list(by))
+    counts = ended[["jobs", "failed"]].sum().reindex(used.index, fill_value=0)
+    waits = pd.DataFrame({name: ended["wait_s"].quantile(part) for name, part in QUANTILES.items()})
+    busy = ended[["used_core_h", "had_core_h"]].sum()
+    others = {
+        "slowdown_p50": ended["slowdown"].median(),
+        "cpu_efficiency": busy["used_core_h"] / busy["had_core_h"].replace(0.0, np.nan),
+        "memory_efficiency": ended["memory"].mean(),
+    }
+    return counts.join([used, waits, pd.DataFrame(others)])
 
 
-def by_cluster_and_project(frame: pd.DataFrame) -> pd.DataFrame:
-    """Index (cluster, project); columns `COLUMNS`: jobs, hours, USD, and the median wait in seconds."""
-    if frame.empty:
-        return pd.DataFrame(columns=list(COLUMNS))
-    groups = frame.groupby(["cluster", "project"])
-    return groups.agg(
-        jobs=("token", "nunique"),
-        core_h=("core_h", "sum"),
-        cpu_h=("cpu_h", "sum"),
-        gpu_h=("gpu_h", "sum"),
-        cost_usd=("cost_usd", "sum"),
-        wait_p50_s=("wait_s", "median"),
+def _ended(ended: pd.DataFrame) -> pd.DataFrame:
+    """The same with what counts once for each life."""
+    cause = causes(ended)
+    return ended.assign(
+        jobs=(cause != REQUEUED).astype(int),
+        failed=(~cause.isin(NO_FAILURE)).astype(int),
+        slowdown=slowdown(ended),
+        used_core_h=ended["cpu_s"] / HOUR_S,
+        had_core_h=ended["cores"] * ended["elapsed_s"] / HOUR_S,
+        memory=ended["max_rss_mib"] * ended["nodes"].clip(lower=1) / ended["memory_asked_mib"],
     )
 
 
+def failures(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """How many lives ended in each way but *completed*. Index: ``by``; a column per cause that there was."""
+    ended = parts[parts["ended_here"]]
+    ended = ended.assign(cause=causes(ended))
+    others = ended[ended["cause"] != JobState.COMPLETED.value]
+    return others.groupby([*by, "cause"]).size().unstack("cause", fill_value=0)
+
+
+def cloud_share(parts: pd.DataFrame, elastic: Collection[str], by: Sequence[str]) -> pd.DataFrame:
+    """Which part went to elastic clusters, 0 to 1. Index: ``by``; columns jobs, core_h, gpu_h, cost_usd."""
+    counted = parts.assign(jobs=parts["ended_here"].astype(float))
+    columns = ["jobs", "core_h", "gpu_h", "cost_usd"]
+    there = counted[columns].where(counted["cluster"].isin(list(elastic)), 0.0)
+    keys = [counted[name] for name in by]
+    whole = counted.groupby(keys)[columns].sum()
+    return there.groupby(keys).sum() / whole.replace(0.0, np.nan)
+
+
+def causes(ended: pd.DataFrame) -> pd.Series:
+    """How each life ended: its state, or `REQUEUED`."""
+    states = ended["state"].astype(str)
+    return states.where(states != JobState.PENDING.value, REQUEUED)
+
+
+def slowdown(jobs: pd.DataFrame) -> pd.Series:
+    """Waiting and running against running, at least 1; NaN for a life that never started."""
+    ran_s = jobs["elapsed_s"].clip(lower=BOUND_S)
+    return ((jobs["wait_s"] + jobs["elapsed_s"]) / ran_s).clip(lower=1.0)
+
+
 def usage_table(frame: pd.DataFrame) -> str:
-    """The aggregate as text for a log."""
+    """An aggregate as text for a log."""
     if frame.empty:
-        return "no job has ended yet"
-    return str(frame.reset_index().to_string(index=False, float_format="{:,.2f}".format))
+        return "nothing"
+    return str(frame.reset_index().to_string(index=False, na_rep="", float_format="{:,.2f}".format))

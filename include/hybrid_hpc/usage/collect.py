@@ -1,178 +1,206 @@
-"""What jobs used and what that costs, from accounting records (pure).
+"""Collecting the usage of one cluster: its jobs, a sample of its nodes and queue, its VMs' hours.
 
-Cost, per life of a job: on premises its cores and GPUs, for as long as it ran; on an elastic cluster its
-share of its nodes, the largest of cores, memory and GPUs, because whole nodes are paid for. Boot and idle
-time of nodes belong to no job and are not in it.
+Each source has a watermark, which moves when a window of time is whole in the ledger. What is collected
+once more is the same rows again, so windows may overlap, be cut in pieces, or be collected by two at once. A
+source that cannot be asked leaves a gap with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
 
-from hybrid_hpc.clusters import Cluster, Partition
-from hybrid_hpc.endings import duration_text, memory_text
-from hybrid_hpc.jobs import JobState
-from hybrid_hpc.schedulers.base import JobRecord
+from hybrid_hpc.clusters import Cluster
+from hybrid_hpc.cyclecloud import CycleCloudClient
+from hybrid_hpc.errors import HybridHpcError, NoAccounting, TooLong
+from hybrid_hpc.jobs import is_token
+from hybrid_hpc.ledger import Ledger, UsageRow
+from hybrid_hpc.ledger.database import utc_now
+from hybrid_hpc.ledger.rows import moment
+from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
+from hybrid_hpc.site import Site
+from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
+from hybrid_hpc.usage.samples import samples_of
+from hybrid_hpc.usage.vm_hours import vm_hours_of
+from hybrid_hpc.usage.windows import Window, due
 
-if TYPE_CHECKING:
-    from hybrid_hpc.ledger.rows import JobRow
+log = logging.getLogger(__name__)
 
-HOUR_S = 3600.0
+FIRST = timedelta(days=30)  # how far back the first collection goes
+BATCH = 10_000  # rows in memory, and in one transaction
+
+ACCOUNTING = "accounting"
+ACCOUNTING_LAG = timedelta(hours=1)  # how late a record may come
+ACCOUNTING_AT_ONCE = timedelta(hours=12)
+ACCOUNTING_LEAST = timedelta(minutes=1)  # a shorter window is not cut again
+ACCOUNTING_TIMEOUT_S = 180.0
+
+SAMPLES = "samples"
+
+VM_HOURS = "vm_hours"
+VM_HOURS_LAG = timedelta(hours=2)  # the hour that was not over, and the one before it
+VM_HOURS_AT_ONCE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRow:
-    """What one life of one job, or of one array task, used."""
+class CollectedUsage:
+    """What one collection brought: rows by source, and the reason where a source did not bring all."""
 
     cluster: str
-    native_id: str
-    task: str  # array index, '' when it is no array
-    submitted_at: datetime
-    token: str
-    user: str
-    project: str
-    partition: str
-    state: JobState
-    exit_code: int | None
-    nodes: int
-    cores: int
-    gpus: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    wait_s: float | None  # from the moment it could have started; None: never started
-    elapsed_s: float
-    walltime_s: int | None
-    core_h: float
-    cpu_h: float
-    gpu_h: float
-    memory_asked_mib: int | None  # all nodes
-    max_rss_mib: float | None  # highest peak of a single task of a step
-    cost_usd: float
+    rows: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, int] = field(default_factory=dict)  # lines left out, by source
+    trouble: Mapping[str, str] = field(default_factory=dict)
+    silent: bool = False  # something did not answer; a cluster without accounting has answered
 
-    @property
-    def cpu_efficiency(self) -> float | None:
-        """Used part of the reserved core time, 0 to 1; None when nothing was reserved."""
-        return self.cpu_h / self.core_h if self.core_h else None
-
-    @property
-    def memory_efficiency(self) -> float | None:
-        """Highest peak against what was asked for on one node; None when either is not known."""
-        if self.max_rss_mib is None or not self.memory_asked_mib:
-            return None
-        return self.max_rss_mib * max(self.nodes, 1) / self.memory_asked_mib
-
-    @property
-    def walltime_efficiency(self) -> float | None:
-        """Run time against the walltime asked for; None without a limit."""
-        return self.elapsed_s / self.walltime_s if self.walltime_s else None
+    def sentence(self) -> str:
+        """``onprem: 120 rows of accounting, 3 of samples``."""
+        parts = [f"{count:,} rows of {source}" for source, count in self.rows.items()]
+        lines = sum(self.unreadable.values())
+        left_out = [f"{lines:,} lines could not be read"] if lines else []
+        missing = [f"NO {source}: {why}" for source, why in self.trouble.items()]
+        return f"{self.cluster}: " + ", ".join([*parts, *left_out, *missing])
 
 
-def usage_rows(records: Sequence[JobRecord], row: JobRow, cluster: Cluster) -> list[UsageRow]:
-    """The usage of one job of ours, a row for every life that the accounting has."""
-    return [_usage_row(record, row.token, row.partition, cluster) for record in records]
+async def collect_usage(
+    site: Site, ledger: Ledger, window: Window | None = None, clock: Callable[[], datetime] = utc_now
+) -> CollectedUsage:
+    """Everything that is missing up to now; with a ``window``, that piece of the past only, without a sample.
+
+    A source that fails keeps no other from being collected.
+    """
+    collector = _Collector(site, ledger, window)
+    await collector.from_head_node()
+    if site.cloud:
+        await collector.from_cloud(site.cloud, clock())
+    return collector.collected
 
 
-def usage_text(rows: Sequence[UsageRow]) -> str:
-    """One line for a log: ``used 0.53 core-hours (81 % busy), peak 1.2 GiB, waited 3 s, costs 0.02 USD``."""
-    if not rows:
-        return "its usage is not known: the accounting has no record of it"
-    parts = [_core_hours_text(rows), _peak_text(rows), _wait_text(rows), f"costs {_money(rows)} USD"]
-    return "used " + ", ".join(part for part in parts if part)
+class _Collector:
+    """One collection of one cluster."""
+
+    def __init__(self, site: Site, ledger: Ledger, window: Window | None) -> None:
+        self._site = site
+        self._ledger = ledger
+        self._window = window
+        self.collected = CollectedUsage(site.cluster.name)
+
+    async def from_head_node(self) -> None:
+        """The load first: it has the head node's clock, by which the accounting's windows are cut."""
+        scheduler, load = self._site.scheduler, None
+        async with self._noting(ACCOUNTING, *([] if self._window else [SAMPLES])):
+            load = scheduler.read_load(await self._site.head_node.run(scheduler.load_command()))
+        if load is None:
+            return
+        if self._window is None:
+            await self._sample(load)
+        async with self._noting(ACCOUNTING):
+            await self._accounting(moment(load.now))
+
+    async def from_cloud(self, cloud: CycleCloudClient, now: datetime) -> None:
+        """CycleCloud widens a window to whole hours: the one that is not over is collected again later."""
+        async with self._noting(VM_HOURS):
+            window = await self._due(VM_HOURS, now, VM_HOURS_LAG)
+            for piece in window.pieces(VM_HOURS_AT_ONCE):
+                rows = vm_hours_of(
+                    await cloud.usage(piece.since, piece.until, "hourly"), self._site.cluster.name
+                )
+                await asyncio.to_thread(self._ledger.save_vm_hours, rows)
+                await self._note_collected(VM_HOURS, piece, len(rows))
+            await self._note_collected(VM_HOURS, window)
+
+    @asynccontextmanager
+    async def _noting(self, *sources: str) -> AsyncIterator[None]:
+        """Notes the trouble of these sources instead of raising it; the ledger's own is raised."""
+        try:
+            yield
+        except HybridHpcError as error:
+            for source in sources:
+                await self._note_trouble(source, error)
+
+    async def _sample(self, load: Load) -> None:
+        """Its window has no holes for the watermark: a sample that is missing tells of itself."""
+        rows = samples_of(load, self._site.cluster.name)
+        await asyncio.to_thread(self._ledger.save_samples, rows)
+        window = await self._due(SAMPLES, moment(load.now), timedelta(0))
+        await self._note_collected(SAMPLES, window, len(rows), load.unreadable)
+
+    async def _accounting(self, now: datetime) -> None:
+        window = await self._due(ACCOUNTING, now, ACCOUNTING_LAG)
+        for piece in window.pieces(ACCOUNTING_AT_ONCE):
+            await self._accounting_of(piece)
+        await self._note_collected(ACCOUNTING, window)
+
+    async def _accounting_of(self, window: Window) -> None:
+        """One window; two halves of it when its jobs are too many for one answer."""
+        scheduler = self._site.scheduler
+        command = scheduler.usage_command(window.since.timestamp(), window.until.timestamp())
+        try:
+            answer = await self._site.head_node.run(command, timeout_s=ACCOUNTING_TIMEOUT_S)
+        except TooLong:
+            if window.until - window.since <= ACCOUNTING_LEAST:
+                raise
+            for half in window.halves():
+                await self._accounting_of(half)
+            return
+        records = scheduler.read_usage(answer)
+        count = await asyncio.to_thread(save_records, records, self._site.cluster, self._ledger)
+        await self._note_collected(ACCOUNTING, window, count, records.unreadable)
+
+    async def _due(self, source: str, now: datetime, lag: timedelta) -> Window:
+        if self._window:
+            return replace(self._window, until=min(self._window.until, now))
+        known = await asyncio.to_thread(self._ledger.watermark, self._site.cluster.name, source)
+        return due(known.collected if known else None, now, first=FIRST, overlap=lag)
+
+    async def _note_collected(self, source: str, window: Window, rows: int = 0, unreadable: int = 0) -> None:
+        """A piece of the past may touch what is collected only as a whole, so that is noted too."""
+        cluster, before = self._site.cluster.name, self.collected
+        by_source = {**before.rows, source: before.rows.get(source, 0) + rows}
+        left_out = {**before.unreadable, source: before.unreadable.get(source, 0) + unreadable}
+        await asyncio.to_thread(self._ledger.note_collected, cluster, source, window, left_out[source])
+        self.collected = replace(before, rows=by_source, unreadable=left_out)
+
+    async def _note_trouble(self, source: str, error: HybridHpcError) -> None:
+        cluster, why = self._site.cluster.name, str(error)
+        log.warning("%s: %s: %s", cluster, source, why)
+        await asyncio.to_thread(self._ledger.note_trouble, cluster, source, why)
+        trouble = {**self.collected.trouble, source: why}
+        silent = self.collected.silent or not isinstance(error, NoAccounting)
+        self.collected = replace(self.collected, trouble=trouble, silent=silent)
 
 
-def _usage_row(record: JobRecord, token: str, partition_asked: str, cluster: Cluster) -> UsageRow:
-    partition = cluster.partitions.get(record.partition) or cluster.partitions.get(partition_asked)
-    return UsageRow(
-        cluster=cluster.name,
-        native_id=record.native_id,
-        task=record.task,
-        submitted_at=_submitted_at(record),
-        token=token,
-        user=record.user,
-        project=record.project,
-        partition=record.partition or partition_asked,
-        state=record.state,
-        exit_code=record.exit_code,
-        nodes=record.nodes,
-        cores=record.cores,
-        gpus=record.gpus,
-        started_at=_moment(record.started_at),
-        ended_at=_moment(record.ended_at),
-        wait_s=_wait_s(record),
-        elapsed_s=record.elapsed_s,
-        walltime_s=record.walltime_s,
-        core_h=record.cores * record.elapsed_s / HOUR_S,
-        cpu_h=record.cpu_s / HOUR_S,
-        gpu_h=record.gpus * record.elapsed_s / HOUR_S,
-        memory_asked_mib=record.memory_asked_mib,
-        max_rss_mib=record.max_rss_mib,
-        cost_usd=_cost_usd(record, partition, whole_nodes=cluster.elastic is not None),
-    )
+def save_records(records: JobRecords, cluster: Cluster, ledger: Ledger) -> int:
+    """Writes the lives that used something, a batch at a time, each while the next is read; how many."""
+    count = 0
+    with ThreadPoolExecutor(1, "usage") as writer:
+        written = writer.submit(ledger.save_usage, [])
+        for batch in _batches(filter(is_usage, records)):
+            rows = _rows(batch, cluster, ledger)
+            written.result()
+            written = writer.submit(ledger.save_usage, rows)
+            count += len(rows)
+        written.result()
+    return count
 
 
-def _cost_usd(record: JobRecord, partition: Partition | None, *, whole_nodes: bool) -> float:
-    """0 for a partition that clusters.yaml does not name: it has no price."""
-    if partition is None:
-        return 0.0
-    share = _share_of_nodes(record, partition)
-    cores = share * record.nodes * partition.cores if whole_nodes else record.cores
-    gpus = share * record.nodes * partition.gpus if whole_nodes else record.gpus
-    prices = partition.prices
-    return (cores * prices.core_hour_usd + gpus * prices.gpu_hour_usd) * record.elapsed_s / HOUR_S
+def _batches(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
+    left = iter(records)
+    while batch := list(islice(left, BATCH)):
+        yield batch
 
 
-def _share_of_nodes(record: JobRecord, partition: Partition) -> float:
-    """The largest part of its nodes' cores, memory or GPUs that it kept from others, at most 1."""
-    nodes = max(record.nodes, 1)
-    cores = record.cores / (nodes * partition.cores)
-    memory = (record.memory_asked_mib or 0) / (nodes * partition.memory_mib)
-    gpus = record.gpus / (nodes * partition.gpus) if partition.gpus else 0.0
-    return min(max(cores, memory, gpus), 1.0)
+def _rows(records: list[JobRecord], cluster: Cluster, ledger: Ledger) -> list[UsageRow]:
+    ours = ledger.our_jobs(cluster.name, {record.name for record in records if is_token(record.name)})
+    return [usage_row(record, cluster, _ours(record, ours)) for record in records]
 
 
-def _submitted_at(record: JobRecord) -> datetime:
-    """Part of the key, so never None; a record that lacks it is told apart by its other times."""
-    known = (record.submitted_at, record.eligible_at, record.started_at, record.ended_at)
-    return datetime.fromtimestamp(next((value for value in known if value is not None), 0.0), UTC)
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _wait_s(record: JobRecord) -> float | None:
-    """Time held back by us or by a start date is not waiting, so it counts from when it was eligible."""
-    ready_at = record.submitted_at if record.eligible_at is None else record.eligible_at
-    if record.started_at is None or ready_at is None:
-        return None
-    return max(record.started_at - ready_at, 0.0)
-
-
-def _core_hours_text(rows: Sequence[UsageRow]) -> str:
-    core_h, cpu_h, gpu_h = (sum(getattr(row, name) for row in rows) for name in ("core_h", "cpu_h", "gpu_h"))
-    busy = f" ({cpu_h / core_h:.0%} busy)" if core_h else ""
-    gpus = f", {_number(gpu_h)} GPU-hours" if gpu_h else ""
-    return f"{_number(core_h)} core-hours{busy}{gpus}"
-
-
-def _peak_text(rows: Sequence[UsageRow]) -> str:
-    peaks = [row.max_rss_mib for row in rows if row.max_rss_mib is not None]
-    return f"peak {memory_text(max(peaks))}" if peaks else ""
-
-
-def _wait_text(rows: Sequence[UsageRow]) -> str:
-    waits = [row.wait_s for row in rows if row.wait_s is not None]
-    return f"waited {duration_text(min(waits))}" if waits else ""
-
-
-def _money(rows: Sequence[UsageRow]) -> str:
-    usd = sum(row.cost_usd for row in rows)
-    return "under 0.01" if 0 < usd < 0.005 else f"{usd:.2f}"
-
-
-def _number(value: float) -> str:
-    """Two decimals, and two significant digits below a hundredth: 0.0042."""
-    return f"{value:.2f}" if value >= 0.01 or not value else f"{value:.2g}"
+def _ours(record: JobRecord, ours: Mapping[str, Ours]) -> Ours | None:
+    """A stranger's job may have the name of one of ours."""
+    known = ours.get(record.name)
+    return known if known and known.native_id in (record.native_id, None) else None
