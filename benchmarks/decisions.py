@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle
 
-from hybrid_hpc.clusters import Cluster, Elastic, Partition, Policy, Prices
+from hybrid_hpc.clusters import Cluster, Elastic, Partition, Policy, Prices, Spot
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.placement import ClusterView, decide
 from hybrid_hpc.request import JobRequest
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus, QueuedJob
 
 CLUSTERS, PARTITIONS, NODES, RUNNING, PENDING = 4, 10, 400, 600, 300
+SPOT = (6, 7)  # places among the partitions of an elastic cluster
 NOW = 1_760_000_000.0
 TARGET = 5_000
 SEED = 20_251_009
@@ -35,7 +36,7 @@ ROUNDS = 3
 
 
 def clusters() -> list[Cluster]:
-    """Four clusters, every other one elastic; of ten partitions two have GPUs."""
+    """Four clusters, every other one elastic; of ten partitions two have GPUs, of an elastic one two spot."""
     return [_cluster(number) for number in range(CLUSTERS)]
 
 
@@ -70,6 +71,7 @@ def _partition(number: int, place: int) -> Partition:
         nodearray=f"p{place}" if number % 2 else None,
         vm_size="Standard_HB120rs_v3" if number % 2 else None,
         boot_s=300 if number % 2 else 0,
+        spot=Spot(evicted_every_h=20) if number % 2 and place in SPOT else None,
         prices=Prices(core_hour_usd=0.02 + 0.01 * number, gpu_hour_usd=0.9 + number),
     )
 
@@ -145,7 +147,7 @@ def _job(number: int, partition: str, state: JobState, need: tuple[int, int, int
 
 
 def requests(number: int, dice: random.Random) -> list[JobRequest]:
-    """What a lab asks for: small and large, one in eight on GPUs, one in eight an array."""
+    """What a lab asks for: small and large, one in eight on GPUs, one in eight an array, half allow spot."""
     return [_request(dice) for _ in range(number)]
 
 
@@ -161,6 +163,8 @@ def _request(dice: random.Random) -> JobRequest:
         gpus_per_node=gpus,
         walltime=str(dice.randint(10, 2880)),
         array=f"0-{dice.randint(1, 500)}" if dice.random() < 0.125 else None,
+        rerunnable=True,
+        spot=dice.choice(("never", "allowed")),
     )
 
 

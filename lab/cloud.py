@@ -98,7 +98,8 @@ def _nodearray(nodes: Nodes, boot_s: float) -> dict[str, Any]:
         "max_count": nodes.count,
         "node_name": nodes.name,
         "boot_s": boot_s,
-        "usd_per_hour": nodes.usd_per_hour,
+        "interruptible": nodes.spot,
+        "spot_usd_per_hour" if nodes.spot else "usd_per_hour": nodes.usd_per_hour,
     }
 
 

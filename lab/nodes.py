@@ -10,7 +10,8 @@ from functools import cached_property
 class Nodes:
     """The nodes of one partition: all alike.
 
-    ``name`` holds a ``%d`` (or ``%02d``) for the node's number; the price is USD per node and hour.
+    ``name`` holds a ``%d`` (or ``%02d``) for the node's number; the price is USD per node and hour, of
+    ``spot`` nodes the spot price.
     """
 
     partition: str
@@ -24,6 +25,7 @@ class Nodes:
     vm_size: str = ""
     infiniband: bool = False
     usd_per_hour: float = 0.0
+    spot: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -105,6 +107,17 @@ AZURE = ClusterParts(
             walltime="3-00:00:00",
             vm_size="Standard_F16s_v2",
             usd_per_hour=0.672,
+        ),
+        Nodes(
+            "spot",
+            "azure-spot-%d",
+            count=4,
+            cores=16,
+            memory_mib=31000,
+            walltime="1-00:00:00",
+            vm_size="Standard_F16s_v2",
+            usd_per_hour=0.168,
+            spot=True,
         ),
         Nodes(
             "gpu",

@@ -102,12 +102,18 @@ class Prices(_Data):
     gpu_hour_usd: Usd = 0
 
 
+class Spot(_Data):
+    """Nodes that Azure may take back: each about once in ``evicted_every_h`` hours of its life."""
+
+    evicted_every_h: float = Field(gt=0, le=1e6, allow_inf_nan=False)
+
+
 class Partition(_Data):
     """Nodes of one shape. On an elastic cluster ``nodes`` is how many there can be at most.
 
     ``vm_sizes``: further VM sizes that its nodes may have, at least as large, with what an hour of a node
     costs (None: as much as one of ``vm_size``). ``tightly_coupled``: the nodes of a job share a placement
-    group; None: where the VM size has InfiniBand.
+    group; None: where the VM size has InfiniBand. ``spot``: its nodes are spot nodes, at spot prices.
     """
 
     name: PlainName
@@ -122,6 +128,7 @@ class Partition(_Data):
     vm_sizes: VmSizes = {}
     tightly_coupled: bool | None = None
     boot_s: Seconds = 0
+    spot: Spot | None = None
     prices: Prices
 
     @property
@@ -165,17 +172,24 @@ class Cluster(_Data):
     partitions: dict[PlainName, Partition] = Field(min_length=1)
     directives: Directives = {}
 
+    def spot(self, partition: str) -> Spot | None:
+        """How its nodes are evicted; None for nodes that stay, and for a partition that is not named here."""
+        known = self.partitions.get(partition)
+        return known.spot if known else None
+
 
 class Policy(_Data):
     """What time is worth, when the placement weighs it against money; how far a job in trouble may go.
 
     A job that its cluster cannot run (no nodes to be had, its partition down) for ``blocked_s`` in all moves
-    on, up to ``max_moves`` times, where its request allows it.
+    on, up to ``max_moves`` times, where its request allows it. One that is evicted runs on spot nodes up to
+    ``spot_tries`` times, then on nodes that stay; each further run is one of ``max_resubmissions``.
     """
 
     value_of_time_usd_per_h: Usd = 4
     deadline_miss_usd: Usd = 100
     max_resubmissions: int = Field(2, ge=0, le=20)
+    spot_tries: int = Field(2, ge=1, le=20)
     max_moves: int = Field(1, ge=0, le=3)
     blocked_s: float = Field(120, ge=0, le=86_400)
 

@@ -12,13 +12,13 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hybrid_hpc.cluster_models import Cluster, Clusters, Elastic, Partition, Policy, Prices
+from hybrid_hpc.cluster_models import Cluster, Clusters, Elastic, Partition, Policy, Prices, Spot
 from hybrid_hpc.errors import InvalidClusters, Problem
 from hybrid_hpc.problems import WrongValueError, did_you_mean, problem_of, shown
 from hybrid_hpc.units import parse_memory, parse_walltime
 from hybrid_hpc.yaml_lines import Document, Keys, read_document
 
-__all__ = ["Cluster", "Clusters", "Elastic", "Partition", "Policy", "Prices", "load_clusters"]
+__all__ = ["Cluster", "Clusters", "Elastic", "Partition", "Policy", "Prices", "Spot", "load_clusters"]
 
 ENVIRONMENT = "HYBRID_HPC_CLUSTERS"
 _DEFAULT = Path(__file__).resolve().parents[1] / "clusters.yaml"
@@ -27,7 +27,7 @@ _SMALLEST_NODE_MIB = 256
 _FILE_KEY = {"memory_mib": "memory", "walltime_s": "walltime"}  # the file's words, where the model's differ
 _PARTITION_KEYS = {_FILE_KEY.get(name, name) for name in Partition.model_fields} - {"name"}
 _CLUSTER_KEYS = {*Cluster.model_fields, "prices"} - {"name"}
-_ELASTIC_ONLY = ("nodearray", "vm_size", "vm_sizes", "tightly_coupled", "boot_s")
+_ELASTIC_ONLY = ("nodearray", "vm_size", "vm_sizes", "tightly_coupled", "boot_s", "spot")
 
 
 def load_clusters(path: Path | None = None) -> Clusters:
@@ -167,6 +167,8 @@ class _Reader:
         if part:
             self.priced(keys, prices, gpus=bool(part.get("gpus")))
             self.elastic_keys(keys, part, elastic=elastic)
+        if part.get("spot") is not None:
+            part["spot"] = self.mapping(part["spot"], (*keys, "spot"), {*Spot.model_fields})
         if part.get("gpu_type") and not part.get("gpus"):
             remedy = "Write how many a node has: gpus: 4."
             self.wrong((*keys, "gpu_type"), "is given, but no GPUs are", remedy)

@@ -98,6 +98,7 @@ def _choices(clusters: Clusters) -> dict[str, dict[str, Any]]:
         },
         "gpu_type": _drop_down(clusters.gpu_types),
         "on_node_failure": _drop_down(("fail", "resubmit")),
+        "spot": _drop_down(("never", "allowed")),
     }
     if all(cluster.projects is not None for cluster in clusters.clusters.values()):
         return {**chosen, "project": _drop_down(clusters.projects)}

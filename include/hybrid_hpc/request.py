@@ -172,6 +172,14 @@ class JobRequest(BaseModel):
         "cluster waits.",
         json_schema_extra=_form(_TERMS, "move it"),
     )
+    spot: Literal["never", "allowed"] = Field(
+        "never",
+        title="Spot nodes",
+        description="`allowed`: it may run on cheaper nodes that Azure can take back at any time, and does "
+        "where that pays in spite of the risk. When it is evicted it starts over from the beginning: on "
+        "spot nodes again, then on nodes that stay.",
+        json_schema_extra=_form(_TERMS, "never"),
+    )
     outputs: types.Outputs = Field(
         [],
         title="Files to bring back",
@@ -213,6 +221,14 @@ class JobRequest(BaseModel):
             raise WrongValueError(what, "Set rerunnable instead: the cluster starts lost tasks over.")
         return policy
 
+    @field_validator("spot")
+    @classmethod
+    def _an_array_on_spot_is_rerunnable(cls, spot: str, info: ValidationInfo) -> str:
+        if spot == "allowed" and info.data.get("array") and not info.data.get("rerunnable", True):
+            what = "cannot be allowed for an array whose tasks may not be run again"
+            raise WrongValueError(what, "Set rerunnable, too: the cluster starts evicted tasks over.")
+        return spot
+
     @property
     def memory_per_node_mib(self) -> int | None:
         """MiB on each node; None when the request leaves it to the cluster."""
@@ -222,6 +238,11 @@ class JobRequest(BaseModel):
     def walltime_s(self) -> int:
         """The walltime in seconds."""
         return parse_walltime(self.walltime)
+
+    @property
+    def allows_spot(self) -> bool:
+        """True when it may run on nodes that may be evicted."""
+        return self.spot == "allowed"
 
     @property
     def cores_per_node(self) -> int:

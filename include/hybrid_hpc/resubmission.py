@@ -2,16 +2,21 @@
 
 The lost job is settled by evidence first; then the same request goes to the same cluster as another attempt,
 with a token of its own. Both are steps that may be repeated: whoever finds the job half resubmitted goes on.
+
+Who allows spot nodes accepts evictions: such a job goes again without another word, on spot nodes for
+`spot_tries` runs in all, then on nodes of the same cluster that stay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from hybrid_hpc.clusters import Cluster
+from hybrid_hpc.clusters import Cluster, Clusters
 from hybrid_hpc.collecting import settle
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
+from hybrid_hpc.placement import cheapest_on_demand
 from hybrid_hpc.site import Site
 from hybrid_hpc.submission import submit
 
@@ -24,25 +29,70 @@ def resubmissions(row: JobRow) -> int:
     return int(row.attempt.partition(AGAIN)[2] or 0)
 
 
-def may_go_again(row: JobRow, state: JobState, limit: int) -> bool:
+def may_go_again(row: JobRow, state: JobState, clusters: Clusters) -> bool:
     """True when a job that ended in this state is to be submitted anew."""
-    if state not in NODES_FAILED or row.cancel_wished or resubmissions(row) >= limit:
+    if state not in NODES_FAILED or row.cancel_wished:
         return False
-    return row.request.on_node_failure == "resubmit"
+    if resubmissions(row) >= clusters.policy.max_resubmissions:
+        return False
+    return row.request.on_node_failure == "resubmit" or _evicted(row, clusters)
 
 
-def next_attempt(row: JobRow, cluster: Cluster) -> Job:
+def _evicted(row: JobRow, clusters: Clusters) -> bool:
+    """True for a lost job whose nodes were spot nodes; of an array, the scheduler starts lost tasks over."""
+    return _on_spot(row, clusters) and row.request.allows_spot and not row.request.array
+
+
+def _on_spot(row: JobRow, clusters: Clusters) -> bool:
+    cluster = clusters.clusters.get(row.cluster)
+    return cluster is not None and cluster.spot(row.partition) is not None
+
+
+def next_partition(row: JobRow, clusters: Clusters) -> str:
+    """Where a lost job goes: to its partition again, or when it was evicted too often, where nodes stay.
+
+    On spot nodes it stays, too, when no other partition of the cluster holds it at a cost that it allows.
+    """
+    if not _evicted(row, clusters) or resubmissions(row) + 1 < clusters.policy.spot_tries:
+        return row.partition
+    return cheapest_on_demand(row.request, clusters.cluster(row.cluster)) or row.partition
+
+
+def next_attempt(row: JobRow, clusters: Clusters) -> Job:
     """The attempt that follows this one: the same for whoever asks."""
     base, _, _ = row.attempt.partition(AGAIN)
-    return Job(
-        key=replace(row.key, generation=row.generation + 1),
-        request=row.request,
-        cluster=row.cluster,
-        partition=row.partition,
-        submitted_by=row.submitted_by,
+    follows = replace(
+        row,
+        generation=row.generation + 1,
+        partition=next_partition(row, clusters),
         attempt=f"{base}{AGAIN}{resubmissions(row) + 1}",
-        directives=cluster.directives,
     )
+    return _job_of(follows, clusters.cluster(row.cluster))
+
+
+def told(attempts: Sequence[JobRow], clusters: Clusters) -> str:
+    """Why the newest of a job's attempts was made, and what it is: a line for its log."""
+    lost, anew = attempts[-2:]
+    if _evicted(lost, clusters):
+        return f"{_loss(lost)}; {_sent(anew, clusters)}, as job {anew.native_id}"
+    run, most = resubmissions(anew) + 1, clusters.policy.max_resubmissions + 1
+    return f"lost its nodes; sent anew as job {anew.native_id}, run {run} of at most {most}"
+
+
+def _loss(lost: JobRow) -> str:
+    nodes, were = ("spot node", "was") if lost.request.nodes == 1 else ("spot nodes", "were")
+    what = "did not come" if lost.outcome is JobState.BOOT_FAIL else f"{were} evicted"
+    return f"its {nodes} {what}"
+
+
+def _sent(anew: JobRow, clusters: Clusters) -> str:
+    if not _on_spot(anew, clusters):
+        return f"sent again on demand in partition {anew.partition}"
+    run = resubmissions(anew) + 1
+    tries = min(clusters.policy.spot_tries, clusters.policy.max_resubmissions + 1)
+    if run > tries:
+        return "sent again on spot, where alone it can run"
+    return f"sent again on spot (try {run} of {tries})"
 
 
 def interrupted(row: JobRow) -> bool:
@@ -50,27 +100,27 @@ def interrupted(row: JobRow) -> bool:
     return bool(resubmissions(row)) and not row.released_at and not row.settled
 
 
-def due(row: JobRow, limit: int) -> bool:
+def due(row: JobRow, clusters: Clusters) -> bool:
     """True when `go_again` has something to do for the newest attempt of a job."""
-    return interrupted(row) or may_go_again(row, row.state, limit)
+    return interrupted(row) or may_go_again(row, row.state, clusters)
 
 
-async def go_again(row: JobRow, *, site: Site, ledger: Ledger, limit: int) -> JobRow | None:
+async def go_again(row: JobRow, *, site: Site, ledger: Ledger, clusters: Clusters) -> JobRow | None:
     """The attempt that takes the place of ``row``, submitted; None when the evidence or a wish forbids it.
 
     Raises what `hybrid_hpc.collecting.settle` and `hybrid_hpc.submission.submit` raise; call again then.
     """
-    job = _as_it_was(row, site.cluster) if interrupted(row) else await _next(row, site, ledger, limit)
+    job = _job_of(row, site.cluster) if interrupted(row) else await _next(row, site, ledger, clusters)
     if job is None:
         return None
     return await submit(job, scheduler=site.scheduler, head_node=site.head_node, ledger=ledger)
 
 
-async def _next(row: JobRow, site: Site, ledger: Ledger, limit: int) -> Job | None:
+async def _next(row: JobRow, site: Site, ledger: Ledger, clusters: Clusters) -> Job | None:
     known, outcome, _ = await settle(row, site=site, ledger=ledger)
-    return next_attempt(known, site.cluster) if may_go_again(known, outcome.state, limit) else None
+    return next_attempt(known, clusters) if may_go_again(known, outcome.state, clusters) else None
 
 
-def _as_it_was(row: JobRow, cluster: Cluster) -> Job:
+def _job_of(row: JobRow, cluster: Cluster) -> Job:
     who = (row.key, row.request, row.cluster, row.partition, row.submitted_by, row.attempt)
-    return Job(*who, directives=cluster.directives)
+    return Job(*who, directives=cluster.directives, evictable=cluster.spot(row.partition) is not None)

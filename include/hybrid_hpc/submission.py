@@ -187,7 +187,10 @@ class _Steps:
         # Whose job it is, should the ledger ever forget it: other installations may share the account.
         installation = await asyncio.to_thread(self.ledger.installation)
         await self.head_node.write(f"{run_dir}/{OWNER_FILE}", f"{installation}\n")
-        return Submission(row.token, row.request, row.partition, run_dir, dict(self.job.directives))
+        directives = dict(self.job.directives)
+        return Submission(
+            row.token, row.request, row.partition, run_dir, directives, evictable=self.job.evictable
+        )
 
     async def _run_dir(self, token: str) -> str:
         return f"{await self.head_node.storage()}/{token}"

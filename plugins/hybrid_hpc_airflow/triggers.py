@@ -17,7 +17,7 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.jobs import JobReport, JobState
 from hybrid_hpc.ledger import JobRow, Ledger
-from hybrid_hpc.resubmission import due, go_again, resubmissions
+from hybrid_hpc.resubmission import due, go_again, told
 from hybrid_hpc.watch import ClusterWatch, Poll
 from hybrid_hpc_airflow import connections
 from hybrid_hpc_airflow.killed import cancel_if_wished, opened, ssh_turn
@@ -150,7 +150,7 @@ class JobTrigger(ClusterTrigger):
         return row.left
 
     def _is_due(self, row: JobRow) -> bool:
-        return self.phase == "end" and due(row, load_clusters().policy.max_resubmissions)
+        return self.phase == "end" and due(row, load_clusters())
 
     async def _goes_again(self, ledger: Ledger) -> bool:
         """True when there is, or will be, another attempt to wait for: lost with its nodes, sent anew."""
@@ -167,12 +167,12 @@ class JobTrigger(ClusterTrigger):
 
     async def _sent_anew(self, row: JobRow, ledger: Ledger) -> JobRow | None:
         site_file = load_clusters()
-        limit, cluster = site_file.policy.max_resubmissions, site_file.cluster(self.cluster)
+        cluster = site_file.cluster(self.cluster)
         async with ssh_turn(), opened(await connections.open_site(cluster)) as site:
-            anew = await go_again(row, site=site, ledger=ledger, limit=limit)
+            anew = await go_again(row, site=site, ledger=ledger, clusters=site_file)
         if anew:
-            runs = f"run {resubmissions(anew) + 1} of at most {limit + 1}"
-            self.log.info("%s: lost its nodes; sent anew as job %s, %s", self.cluster, anew.native_id, runs)
+            attempts = await asyncio.to_thread(ledger.attempts, anew.key)
+            self.log.info("%s: %s", self.cluster, told(attempts, site_file))
         return anew
 
     async def _find(self, ledger: Ledger) -> JobRow:

@@ -89,6 +89,7 @@ class Troubles:
 
     gpu: Run  # Azure had no machine for it
     evicted: Run  # its node was taken away while it ran
+    spot: Run  # so was its spot node
     placed: Run  # waited for its node when CycleCloud died
     late: Run  # came while CycleCloud was away
     steady: Run  # ran on premises when the triggerer was killed
@@ -99,7 +100,8 @@ def troubles(house: House) -> Iterator[Troubles]:
     on_azure = {"cluster": "azure", **TERMS}
     start, gate = house.scientist.start, new_gate()
     steady = start(name="steady", cluster="onprem", script=waits_at(gate), walltime="10")
-    evicted = _evicted(house)
+    evicted = _evicted(house, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
+    spot = _evicted(house, name="spot", tasks_per_node=16, spot="allowed")
     house.misbehave(boot_s=BOOT_S, no_capacity=["gpu"])
     placed = start(name="placed", tasks_per_node=96, **on_azure)
     gpu = start(name="gpu", gpus_per_node=1, **on_azure)
@@ -113,18 +115,17 @@ def troubles(house: House) -> Iterator[Troubles]:
     house.until_state(steady, "onprem.wait_for_completion", "deferred")
     house.kill_triggerer()
     house.open_gate("onprem", gate)
-    house.ended(steady, placed, late, gpu, evicted)
-    yield Troubles(gpu, evicted, placed, late, steady)
+    house.ended(steady, placed, late, gpu, evicted, spot)
+    yield Troubles(gpu, evicted, spot, placed, late, steady)
     house.misbehave()
 
 
-def _evicted(house: House) -> Run:
+def _evicted(house: House, **asked: object) -> Run:
     """A job whose node is taken away as soon as it runs; it is to be sent anew, and then ends at once."""
     seen = new_gate()
     here = f'"$SLURM_SUBMIT_DIR/../{seen}"'
     script = f"#!/bin/bash\n[ -e {here} ] && exit 0\ntouch {here}\nsleep 600\n"
-    asked = {"script": script, "cluster": "azure", "tasks_per_node": 96, "walltime": "20"}
-    run = house.scientist.start(name="evicted", on_node_failure="resubmit", **asked)
+    run = house.scientist.start(script=script, cluster="azure", walltime="20", **asked)
     row = house.until_running(run)
     house.until_state(run, "azure.wait_for_completion", "deferred")
     house.misbehave(evict=list(row.node_names))
@@ -150,6 +151,22 @@ def test_a_job_that_lost_its_node_is_sent_anew_within_the_same_run_and_both_ends
     assert first
     assert first.outcome is JobState.NODE_FAIL
     assert set(house.accounting("azure", first.token).values()) == {"NODE_FAIL"}
+
+
+def test_a_job_that_allows_spot_is_placed_there_and_sent_again_when_it_is_evicted(
+    house: House, troubles: Troubles
+) -> None:
+    assert house.scientist.state(troubles.spot) == "success", house.seen(troubles.spot)
+    note = house.scientist.run(*troubles.spot)["note"]
+    assert note.startswith("azure (spot): ")
+    assert "less than htc even with the risk of an eviction (1 in 20 h)" in note
+    told = house.scientist.told(troubles.spot, "azure.wait_for_completion")
+    assert "its spot node was evicted; sent again on spot (try 2 of 2)" in told
+    attempts = house.ledger.attempts(house.job(troubles.spot).key)
+    assert [(each.partition, each.outcome) for each in attempts] == [
+        ("spot", JobState.NODE_FAIL),
+        ("spot", JobState.COMPLETED),
+    ]
 
 
 def test_a_job_that_waits_for_its_node_is_told_that_cyclecloud_is_down_and_runs_all_the_same(

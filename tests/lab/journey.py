@@ -42,7 +42,8 @@ class Journey:
     async def submit(self, partition: str, script: str, **fields: object) -> JobRow:
         request = read_request({"name": "journey", "script": script, "walltime": "10", **fields})
         key = JobKey("journey", uuid.uuid4().hex)
-        job = Job(key=key, request=request, cluster=self.site.cluster.name, partition=partition)
+        cluster, evictable = self.site.cluster, self.site.cluster.spot(partition) is not None
+        job = Job(key, request, cluster.name, partition, evictable=evictable)
         return await submit(
             job, scheduler=self.site.scheduler, head_node=self.site.head_node, ledger=self.ledger
         )

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lab import cloud
+from lab.cyclecloud.config import NodeArray
 from lab.nodes import AZURE, CLUSTERS, ONPREM, PORTS, ClusterParts, Nodes
 
 CLUSTERS_YAML = Path(__file__).parents[2] / "include" / "clusters.yaml"
@@ -35,11 +37,21 @@ def test_a_vm_costs_what_its_cores_and_gpus_cost(promised: dict[str, Any]) -> No
         assert nodes.usd_per_hour == pytest.approx(price)
 
 
+def test_nodearrays_of_spot_partitions_are_interruptible_and_cost_the_spot_price(
+    promised: dict[str, Any],
+) -> None:
+    for nodes in AZURE.nodes:
+        array = NodeArray.model_validate(cloud._nodearray(nodes, boot_s=1))
+        assert array.interruptible == ("spot" in promised["azure"]["partitions"][nodes.partition])
+        assert array.sizes[0].price(spot=array.interruptible) == nodes.usd_per_hour
+
+
 def test_names_are_written_as_slurm_writes_them() -> None:
     assert [nodes.hostlist for nodes in ONPREM.nodes] == ["node[01-04]", "gpu01"]
     assert [nodes.hostlist for nodes in AZURE.nodes] == [
         "azure-hpc-[1-8]",
         "azure-htc-[1-8]",
+        "azure-spot-[1-4]",
         "azure-gpu-[1-4]",
     ]
     assert ONPREM.node_names == ["node01", "node02", "node03", "node04", "gpu01"]

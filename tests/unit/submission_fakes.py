@@ -159,7 +159,8 @@ class FakeScheduler(Scheduler):
         return Command(("submit", submission.token), self.batch_script(submission))
 
     def batch_script(self, submission: Submission) -> str:
-        return f"{submission.partition} {submission.run_dir} {submission.directives}"
+        evictable = " evictable" if submission.evictable else ""
+        return f"{submission.partition} {submission.run_dir} {submission.directives}{evictable}"
 
     def read_submit(self, answer: Answer) -> str:
         if not answer.ok:

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybrid_hpc.clusters import Clusters, load_clusters
+from hybrid_hpc.clusters import Clusters, Spot, load_clusters
 from hybrid_hpc.errors import Invalid, InvalidClusters
 
 GOOD = """\
@@ -123,6 +123,20 @@ def test_further_vm_sizes_are_a_list_or_have_prices_of_their_own(
     ]
 
 
+def test_a_partition_may_be_of_spot_nodes_and_the_file_that_comes_with_the_project_has_one(
+    write: Write,
+) -> None:
+    line = "vm_size: Standard_NC24ads_A100_v4"
+    azure = load_clusters(write(GOOD.replace(line, f"{line}\n        spot: {{evicted_every_h: 8}}"))).cluster(
+        "azure"
+    )
+    assert azure.partitions["gpu"].spot == azure.spot("gpu") == Spot(evicted_every_h=8)
+    assert azure.spot("of-yesterday") is None
+    ours = load_clusters()
+    assert ours.policy.spot_tries == 2
+    assert [name for name, part in ours.cluster("azure").partitions.items() if part.spot] == ["spot"]
+
+
 def test_an_unknown_cluster_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(Invalid, match="Did you mean azure"):
         load_clusters().cluster("azur")
@@ -162,6 +176,28 @@ def test_an_unknown_cluster_is_refused_with_the_nearest_name() -> None:
             "F:16 AZURE.elastic.max_nodes: must be",
         ),
         ("vm_size: Standard_NC24ads_A100_v4", "vm_size: A\n        vm_sizes: 7", "F:21 GPU.vm_sizes: "),
+        (
+            "nodes: 4, ",
+            "nodes: 4, spot: {evicted_every_h: 8}, ",
+            "F:8 BATCH.spot: belongs to an elastic cluster, and this one is not",
+        ),
+        ("gpus: 1\n", "gpus: 1\n        spot: {}\n", "F:25 GPU.spot.evicted_every_h: is missing"),
+        ("gpus: 1\n", "gpus: 1\n        spot: 20\n", "F:25 GPU.spot: needs names with values, not 20"),
+        (
+            "gpus: 1\n",
+            "gpus: 1\n        spot: {evicted_every_h: 0}\n",
+            "F:25 GPU.spot.evicted_every_h: must be more than 0",
+        ),
+        (
+            "gpus: 1\n",
+            "gpus: 1\n        spot: {evicted_every: 8}\n",
+            "F:25 GPU.spot.evicted_every: is no key that is known here. Did you mean evicted_every_h?",
+        ),
+        (
+            "clusters:\n",
+            "policy: {spot_tries: 0}\nclusters:\n",
+            "F:1 policy.spot_tries: must be at least 1",
+        ),
         ("connection: cyclecloud", "conection: x", "F:16 AZURE.elastic.conection: is no key"),
         ("        gpus: 1\n", "", "F:24 GPU.gpu_type: is given, but no GPUs are"),
         ("  azure:", "  auto:", "F:9 clusters.auto: auto means something else"),

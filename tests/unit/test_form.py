@@ -106,6 +106,7 @@ def test_drop_downs_offer_what_the_clusters_have(form: dict[str, dict[str, Any]]
     assert form["cluster"]["values_display"]["onprem"] == "On-premises cluster (onprem)"
     assert form["project"]["enum"] == [None, "proj-alpha", "proj-beta"]
     assert form["gpu_type"]["enum"] == [None, "a100"]
+    assert form["spot"]["enum"] == [None, "never", "allowed"]
     assert not accepts(form["cluster"], "nowhere")
 
 

@@ -127,6 +127,7 @@ def test_what_is_no_object_is_refused(values: Any) -> None:
         ("max_cost_usd", float("inf"), "finite number, not inf"),
         ("max_cost_usd", "cheap", "number, not 'cheap'"),
         ("rerunnable", "maybe", "yes or no"),
+        ("spot", "always", "must be 'never' or 'allowed'"),
         ("gpu_type", "a100", "no GPU is asked for"),
         ("modules", "gcc/12", "needs a list"),
         ("modules", ["gcc/12", 3], "entry 2: needs text"),
@@ -218,3 +219,13 @@ def test_an_array_is_not_resubmitted_as_a_whole_and_the_remedy_is_named() -> Non
         "on_node_failure: cannot be resubmit for an array: tasks that have ended well would run again. "
         "Set rerunnable instead: the cluster starts lost tasks over."
     )
+
+
+def test_an_array_may_be_evicted_only_when_its_tasks_may_be_run_again() -> None:
+    assert str(problems(array="0-3", spot="allowed")["spot"]) == (
+        "spot: cannot be allowed for an array whose tasks may not be run again. "
+        "Set rerunnable, too: the cluster starts evicted tasks over."
+    )
+    assert request(array="0-3", spot="allowed", rerunnable=True).allows_spot
+    assert request(array="0-3", spot="allowed", script="#SBATCH --requeue\n./x\n").allows_spot
+    assert not request().allows_spot

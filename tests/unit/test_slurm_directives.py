@@ -100,3 +100,22 @@ def test_a_job_is_not_run_again_unless_it_may_be() -> None:
     script = batch_script(Submission("hh-token", request(), "batch", "/scratch/hh-token"))
     assert "#SBATCH --no-requeue\n" in script
     assert "#SBATCH --requeue\n" not in script
+
+
+@pytest.mark.parametrize(
+    ("fields", "evictable", "flag"),
+    [
+        ({}, True, "--no-requeue"),
+        ({}, False, "--requeue"),
+        ({"array": "0-3"}, True, "--requeue"),
+    ],
+    ids=["one job: sent anew by policy", "on nodes that stay", "tasks: by the scheduler alone"],
+)
+def test_on_spot_nodes_the_scheduler_itself_starts_only_the_tasks_of_an_array_over(
+    fields: dict[str, Any], evictable: bool, flag: str
+) -> None:
+    asked = request(rerunnable=True, spot="allowed", **fields)
+    script = batch_script(Submission("hh-token", asked, "spot", "/scratch/hh-token", evictable=evictable))
+    assert [line for line in script.splitlines() if "requeue" in line and "#SBATCH" in line] == [
+        f"#SBATCH {flag}"
+    ]

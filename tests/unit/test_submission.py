@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def test_a_job_is_uploaded_submitted_held_recorded_and_released(world: World) ->
     assert world.queue.jobs[0].script == f"batch {row.run_dir} {{'qos': 'high'}}"
     assert world.queue.told == ["find", "submit", "release"]
     assert len(world.ran()) == 1
+
+
+def test_a_job_for_spot_nodes_is_submitted_as_one_that_may_be_evicted(world: World) -> None:
+    world.submit(job=replace(world.job, evictable=True))
+    assert world.queue.jobs[0].script.endswith(" evictable")
 
 
 def test_a_submission_passes_every_point_at_which_it_can_be_made_to_die(world: World) -> None:

@@ -40,7 +40,8 @@ class Job:
     """A job that has been given to a cluster and is to be submitted there.
 
     ``attempt`` tells a retry (the same text) from a user's clear (another text); the ledger gives every
-    attempt its own generation. ``directives`` are the site's extra ones; they are not kept.
+    attempt its own generation. ``directives`` are the site's extra ones, ``evictable`` says that it is for
+    spot nodes; neither is kept.
     """
 
     key: JobKey
@@ -50,6 +51,7 @@ class Job:
     submitted_by: str = ""
     attempt: str = ""
     directives: Mapping[str, str] = field(default_factory=dict)
+    evictable: bool = False
 
     @classmethod
     def of(cls, key: JobKey, decision: DecisionRow, cluster: Cluster) -> Self:
@@ -68,6 +70,7 @@ class Job:
             submitted_by=decision.submitted_by,
             attempt=f"{cluster.name}.{where}.{key.generation}",
             directives=cluster.directives,
+            evictable=cluster.spot(decision.partition) is not None,
         )
 
 

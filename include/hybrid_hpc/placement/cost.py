@@ -31,12 +31,12 @@ class Rates:
         nodes, (cores, _, gpus), _, walltime_s, tasks, _ = shape
         if self.around_s is None:
             return tasks * nodes * walltime_s * (cores * self.core_usd_s + gpus * self.gpu_usd_s)
-        turns = nodes if tasks == 1 else self._node_turns(shape)
+        turns = self.node_turns(shape)
         return (turns * walltime_s + min(turns, self.nodes) * self.around_s) * self.node_usd_s
 
-    def _node_turns(self, shape: Shape) -> int:
+    def node_turns(self, shape: Shape) -> int:
         """How many times a whole node is used for the walltime; small array tasks share one."""
-        if shape.nodes > 1:
+        if shape.tasks == 1 or shape.nodes > 1:
             return shape.tasks * shape.nodes
         side_by_side = min(self.capacity.times(shape.room), shape.at_once)
         return -(-shape.tasks // max(1, side_by_side))

@@ -12,7 +12,7 @@ from hybrid_hpc.clusters import Policy
 from hybrid_hpc.placement.decision import Decision, Verdict
 from hybrid_hpc.placement.fits import Refusal, Shape, not_admitted, shape_of, too_large
 from hybrid_hpc.placement.outlook import PartitionVerdict, nearest
-from hybrid_hpc.placement.rules import Judged, hold_cost, hold_deadline, keep_gpus
+from hybrid_hpc.placement.rules import Judged, hold_cost, hold_deadline, keep_gpus, keep_off_spot
 from hybrid_hpc.placement.sentence import Choice, deadline_warning, sentence
 from hybrid_hpc.placement.view import ClusterView
 from hybrid_hpc.request import JobRequest
@@ -26,15 +26,18 @@ def decide(request: JobRequest, views: Sequence[ClusterView], policy: Policy, no
     """The decision on one request. ``now`` is unix seconds; ``views`` in the order of clusters.yaml.
 
     What passes the hard rules is ranked by its score in USD: the most it can cost, plus the value of the
-    time until the result, plus `deadline_miss_usd` when that comes too late. The lowest wins, the earlier
-    cluster and partition in the file where scores are equal. Two rules hold only while something else is
-    left: a result before the deadline (when none is in time, the earliest result wins, with a warning),
-    and nodes with GPUs are kept for jobs that ask for GPUs.
+    time until the result, plus what an eviction from spot nodes is expected to cost, plus
+    `deadline_miss_usd` when the result comes too late. The lowest wins, the earlier cluster and partition in
+    the file where scores are equal. Two rules hold only while something else is left: a result before the
+    deadline (when none is in time, the earliest result wins, with a warning), and nodes with GPUs are kept
+    for jobs that ask for GPUs.
 
     Never raises for a job that fits nowhere: see `Decision.raise_if_unplaced`.
     """
     shape = shape_of(request)
     judged = [_judge(view, request, shape, policy) for view in views]
+    if not request.allows_spot:
+        keep_off_spot(judged)
     if request.max_cost_usd is not None:
         hold_cost(judged, request.max_cost_usd)
     left_s = request.deadline.timestamp() - now if request.deadline else inf

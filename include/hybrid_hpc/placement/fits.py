@@ -25,6 +25,7 @@ RULES = (
     "memory",
     "nodes",
     "walltime",
+    "spot",
     "unavailable",
     "in_service",
     "quota",
@@ -42,6 +43,7 @@ REMEDIES = {
     "memory": "Ask for less memory on each node.",
     "nodes": "Ask for fewer nodes.",
     "walltime": "Ask for less walltime, and let the job continue from a checkpoint.",
+    "spot": "Set spot to `allowed`, if the job may be evicted and start over.",
     "unavailable": "Wait until the cluster answers again.",
     "in_service": "Wait until its administrators bring more nodes back.",
     "quota": "Have the Azure quota raised, or ask for fewer nodes.",
@@ -130,7 +132,8 @@ def partitions_that_fit(request: JobRequest, cluster: Cluster) -> list[Partition
     if not_admitted(request, cluster):
         return []
     shape = shape_of(request)
-    return [partition for partition in cluster.partitions.values() if not too_large(shape, partition)]
+    allowed = [part for part in cluster.partitions.values() if request.allows_spot or not part.spot]
+    return [partition for partition in allowed if not too_large(shape, partition)]
 
 
 # The same few sentences are needed thousands of times a second, so they are made once.

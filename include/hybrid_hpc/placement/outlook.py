@@ -9,9 +9,10 @@ from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.placement.cost import HOUR_S, Rates, rates_of
 from hybrid_hpc.placement.fits import Refusal, Shape, too_large
 from hybrid_hpc.placement.forecast import PartitionNodes, forecast
+from hybrid_hpc.placement.spot import Risk, risk_of
 from hybrid_hpc.placement.starts import StartIndex, Starts
 from hybrid_hpc.placement.waves import Waves, end_of_waves
-from hybrid_hpc.placement.words import AT_ONCE_S, counted
+from hybrid_hpc.placement.words import AT_ONCE_S, counted, usd
 from hybrid_hpc.schedulers.base import Load
 
 SHAPES_REMEMBERED = 256  # a trace of a million different jobs on one snapshot must not fill the memory
@@ -22,8 +23,8 @@ class PartitionVerdict:
     """What one partition offers a job, or why it does not fit (``refusal``).
 
     ``starts_in_s`` and ``ends_in_s`` count from the decision; the end is that of the last array task at
-    the full walltime. ``cost_usd`` is the most it can cost; ``score_usd`` is what is compared. All four
-    are None where it never came so far.
+    the full walltime. ``cost_usd`` is the most it can cost; ``score_usd`` is what is compared, with the
+    ``risk`` of spot nodes in it. All five are None where it never came so far, the risk where nodes stay.
     """
 
     partition: str
@@ -33,6 +34,7 @@ class PartitionVerdict:
     cost_usd: float | None = None
     score_usd: float | None = None
     note: str = ""
+    risk: Risk | None = None
 
     @property
     def fits(self) -> bool:
@@ -49,25 +51,28 @@ class PartitionVerdict:
             self.cost_usd,
             self.score_usd,
             self.note,
+            self.risk,
         )
 
     @property
     def why(self) -> str:
-        """Why it does not fit, or what its start waits for."""
-        return self.refusal.why if self.refusal else self.note
+        """Why it does not fit, or what its start waits for and what is at risk."""
+        if self.refusal:
+            return self.refusal.why
+        return f"{self.note}; spot risk {usd(self.risk.usd)} ({self.risk.rate})" if self.risk else self.note
 
 
 def nearest(offers: Sequence[PartitionVerdict]) -> Refusal | None:
     """Of partitions that all refuse a job, the refusal that came nearest to fitting: it speaks for them.
 
     One that waiting may cure comes before all others. It names its partition where the others fail by
-    another rule. None when there is no partition at all.
+    another rule, spot nodes that are not wanted left out. None when there is no partition at all.
     """
     refused = [(offer.partition, offer.refusal) for offer in offers if offer.refusal]
     if not refused:
         return None
     name, refusal = max(refused, key=lambda pair: (pair[1].waiting_helps, pair[1].reached, pair[1].have))
-    if refusal.rule == "unavailable" or len({other.rule for _, other in refused}) == 1:
+    if refusal.rule == "unavailable" or {other.rule for _, other in refused} <= {refusal.rule, "spot"}:
         return refusal
     return replace(refusal, why=f"{refusal.why} (partition {name})")
 
@@ -100,7 +105,11 @@ class PartitionOutlook:
             start, note = self.not_before_s, "start by the scheduler's own estimate"
         end = start + shape.walltime_s if shape.tasks == 1 else self._last_end(shape, starts, start)
         cost = self.rates.most_usd(shape)
-        return PartitionVerdict(self.name, None, start, end, cost, cost + value_usd_h * end / HOUR_S, note)
+        score = cost + value_usd_h * end / HOUR_S
+        if self.partition.spot is None:
+            return PartitionVerdict(self.name, None, start, end, cost, score, note)
+        risk = risk_of(shape, self.rates.node_turns(shape), self.partition.spot, cost, value_usd_h)
+        return PartitionVerdict(self.name, None, start, end, cost, score + risk.usd, note, risk)
 
     def _last_end(self, shape: Shape, starts: Starts, start_s: float) -> float:
         if shape.nodes > 1:

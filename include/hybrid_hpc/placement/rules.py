@@ -1,4 +1,4 @@
-"""Rules that look at a job's offers as a whole: its cost limit, its deadline, and the GPUs of others."""
+"""Rules that look at a job's offers as a whole: spot nodes, its cost limit, its deadline, others' GPUs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hybrid_hpc.placement.words import duration, usd
 
 _Rule = Callable[["Judged", PartitionVerdict], Refusal | None]
 _KEPT = Refusal("kept", "its nodes are kept for jobs that ask for GPUs")
+_SPOT = Refusal("spot", "spot nodes, which the job does not allow")
 
 
 @dataclass(slots=True)
@@ -22,6 +23,20 @@ class Judged:
     view: ClusterView
     refusal: Refusal | None
     offers: Sequence[PartitionVerdict]
+
+
+def keep_off_spot(judged: Sequence[Judged]) -> None:
+    """Refuses spot nodes, whatever else keeps the job off them now; one that is too large is told that."""
+    for cluster in judged:
+        if spot := cluster.view.spot_partitions:
+            cluster.offers = [
+                offer.refused(_SPOT) if offer.partition in spot and not _too_large(offer) else offer
+                for offer in cluster.offers
+            ]
+
+
+def _too_large(offer: PartitionVerdict) -> bool:
+    return offer.refusal is not None and offer.refusal.reached < _SPOT.reached
 
 
 def hold_cost(judged: Sequence[Judged], limit_usd: float) -> None:
@@ -55,13 +70,13 @@ def hold_deadline(judged: Sequence[Judged], left_s: float, policy: Policy) -> bo
 
 
 def keep_gpus(judged: Sequence[Judged]) -> None:
-    """For a job without GPUs: refuses nodes that have some, when there is another place for it."""
+    """For a job without GPUs: refuses nodes that have some, when there are others for it that stay."""
 
     def refusal(cluster: Judged, offer: PartitionVerdict) -> Refusal | None:
         return _KEPT if offer.partition in cluster.view.gpu_partitions else None
 
     fitting = ((cluster, offer) for cluster in judged for offer in cluster.offers if not offer.refusal)
-    if any(refusal(cluster, offer) is None for cluster, offer in fitting):
+    if any(not offer.risk and refusal(cluster, offer) is None for cluster, offer in fitting):
         _refuse(judged, refusal)
 
 

@@ -27,6 +27,7 @@ class PartitionInputs:
     gpu_hour_usd: float
     creatable: int | None = None
     estimated_start: float | None = None  # unix seconds, the scheduler's own estimate
+    evicted_every_h: float | None = None  # of spot nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class ClusterView:
         return frozenset(name for name, partition in self.cluster.partitions.items() if partition.gpus)
 
     @cached_property
+    def spot_partitions(self) -> frozenset[str]:
+        """The names of the partitions whose nodes may be evicted."""
+        return frozenset(name for name, partition in self.cluster.partitions.items() if partition.spot)
+
+    @cached_property
     def outlook(self) -> Outlook | None:
         """Forecast and prices of every partition, made when first asked for; None without an answer."""
         if self.load is None or self.unavailable:
@@ -98,4 +104,5 @@ class ClusterView:
             partition.prices.gpu_hour_usd,
             self.creatable.get(partition.name),
             self.estimates.get(partition.name),
+            partition.spot.evicted_every_h if partition.spot else None,
         )

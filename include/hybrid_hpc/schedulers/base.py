@@ -151,6 +151,16 @@ class Submission:
     partition: str
     run_dir: str  # absolute, on the cluster's storage
     directives: dict[str, str] = field(default_factory=dict)  # site's extra ones, from clusters.yaml
+    evictable: bool = False  # on spot nodes
+
+    @property
+    def requeue(self) -> bool:
+        """True when the scheduler may start it over by itself: on spot nodes only the tasks of an array.
+
+        Any other job that is evicted is sent anew by `hybrid_hpc.resubmission`, which knows when to leave
+        spot; the scheduler would put it back there for ever.
+        """
+        return self.request.rerunnable and (not self.evictable or self.request.array is not None)
 
 
 class Scheduler(ABC):

@@ -64,8 +64,8 @@ _DIRECTIVES: tuple[tuple[str, str, Callable[[Submission], str | None]], ...] = (
     ("output", "run_dir", _output),
     ("open-mode", "open_mode", lambda _: "append"),  # a requeued job would wipe its output
     ("export", "export", lambda _: "ALL"),  # of the clean environment that sbatch is given
-    ("requeue", "rerunnable", lambda submission: "" if submission.request.rerunnable else None),
-    ("no-requeue", "rerunnable", lambda submission: None if submission.request.rerunnable else ""),
+    ("requeue", "rerunnable", lambda submission: "" if submission.requeue else None),
+    ("no-requeue", "rerunnable", lambda submission: None if submission.requeue else ""),
 )
 _OURS = frozenset(option for option, _, _ in _DIRECTIVES)
 

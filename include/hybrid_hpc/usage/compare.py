@@ -36,7 +36,8 @@ def forecast_errors(placed: pd.DataFrame, by: Sequence[str] = ("cluster", "parti
 def cost_elsewhere(jobs: pd.DataFrame, clusters: Iterable[Cluster]) -> pd.DataFrame:
     """What the jobs of each cluster would have cost on each other one. Index (cluster, elsewhere).
 
-    Each takes the cheapest partition that can hold it as it was, for as long as it ran. Columns: ``jobs``;
+    Each takes the cheapest partition that can hold it as it was, for as long as it ran; none of spot nodes,
+    which a job must allow. Columns: ``jobs``;
     ``fit``, how many would have fitted there; of those ``usd`` here and ``usd_elsewhere``.
     """
     tables = [_elsewhere(jobs[jobs["cluster"] != cluster.name], cluster) for cluster in clusters]
@@ -57,7 +58,7 @@ def _elsewhere(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
 
 
 def usd_on(jobs: pd.DataFrame, cluster: Cluster) -> pd.Series:
-    """What each life would cost on its cheapest partition there; NaN where it fits none."""
+    """What each life would cost on its cheapest partition there, not spot; NaN where it fits none."""
     whole = whole_nodes_paid(cluster)
     held = Held(
         *(jobs["nodes"], jobs["cores"], jobs["gpus"]),
@@ -69,6 +70,7 @@ def usd_on(jobs: pd.DataFrame, cluster: Cluster) -> pd.Series:
             _fits(held, jobs["walltime_s"].astype(float), each)
         )
         for name, each in cluster.partitions.items()
+        if not each.spot
     }
     return pd.DataFrame(offers, index=jobs.index).min(axis=1)
 
