@@ -77,7 +77,10 @@ class CountingLedger(Ledger):
 
 @dataclass
 class OnItsWay:
-    """A submission without an answer: when it comes, and until when its sender's row says that it may."""
+    """A submission without an answer: when it comes, and until when its sender's row says that it may.
+
+    ``jumps``: how often our clock had jumped when the row was written; after another one it proves nothing.
+    """
 
     due: float
     name: str
@@ -150,6 +153,7 @@ class Link:
         self.cut_next = False
         self.process: Process | None = None
         self.until: datetime | None = None  # what the ledger was told before the last submission
+        self.jumps = world.jumps  # of our clock, when it was told that
 
     @property
     def succeeded(self) -> bool:
@@ -181,7 +185,7 @@ class Link:
             return Answer(1, "", "sbatch: error: Batch job submission failed: Invalid feature specification")
         if fate in LOST:
             due = world.cluster.time + fate.value
-            world.on_its_way.append(OnItsWay(due, name, held, self.until, world.jumps))
+            world.on_its_way.append(OnItsWay(due, name, held, self.until, self.jumps))
             if fate is Fate.REPLY_LOST:
                 world.pass_by(fate.value)
             self.cut_next = True
@@ -270,7 +274,8 @@ class Ours:
 
         def at(point: str) -> None:
             row = ledger.attempted(job) if point == "before_send" else None
-            link.until = row.ambiguous_until if row else link.until
+            if row:
+                link.until, link.jumps = row.ambiguous_until, link.world.jumps
             link.at(point)
 
         patience = Patience(now=link.world.now, sleep=_sleep)
