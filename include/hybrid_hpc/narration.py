@@ -13,7 +13,7 @@ from typing import Self
 
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.schedulers.base import Load, QueuedJob
-from hybrid_hpc.supply import LIMIT
+from hybrid_hpc.supply import LIMIT, SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,8 @@ def _configuring(job: QueuedJob, booting: Booting | None, trouble: str) -> Line:
     """The scheduler has chosen its nodes, and they are not up."""
     names = _names(job.node_names)
     if trouble:
-        return Line(f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}")
+        blocked = not trouble.startswith(SILENT)  # they may come, and nobody tells us
+        return Line(f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}", blocked)
     if booting and booting.nodes:
         return Line(f"configuring {booting.stage}", f"has its nodes ({names}): {booting.text}")
     return Line("configuring", f"has its nodes ({names}), which are booting")

@@ -23,6 +23,7 @@ from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
 from hybrid_hpc.standings import booting_of, failure_of
+from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
 from hybrid_hpc.wishes import wished_for
 
@@ -57,7 +58,7 @@ class Scaler:
         self._asking.looks()
         listed, why = await self._tried(self._cloud.nodes())
         if listed is None:
-            silent = f"CycleCloud does not answer: {why}"
+            silent = f"{SILENT}: {why}"
             return CloudView(trouble=dict.fromkeys(self.cluster.partitions, silent))
         return await self._step(load, [node for node in listed if self._asking.knows(node)])
 

@@ -9,6 +9,7 @@ from hybrid_hpc.clusters import Cluster
 
 CENT = 1e-6  # sums of prices are off by less
 PLENTY = 1_000_000  # more nodes than any cluster has
+SILENT = "CycleCloud does not answer"  # begins the sentence of an outage: what becomes of nodes is not known
 LIMIT = "the cluster's limit of"  # begins the sentence of a limit that is reached: that is a matter of room
 
 

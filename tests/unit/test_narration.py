@@ -101,6 +101,24 @@ def test_many_node_names_are_cut_short() -> None:
     assert line.text == "running on node01, node02, node03, node04 and 4 more"
 
 
+@pytest.mark.parametrize(
+    ("trouble", "blocked"),
+    [
+        ("the Azure quota of the region is reached", True),
+        ("Azure says: the cluster-init script failed", True),
+        ("CycleCloud does not answer: no answer within 30 s", False),
+        ("", False),
+    ],
+)
+def test_a_job_whose_chosen_nodes_do_not_come_is_blocked_when_cyclecloud_says_why(
+    trouble: str, blocked: bool
+) -> None:
+    waits = job(state=JobState.CONFIGURING, node_names=("azure-hpc-1",))
+    line = narrate([waits], room(), booting=Booting(1, 20.0), trouble=trouble)
+    assert line.blocked is blocked
+    assert line.text.endswith(f"they do not come: {trouble}" if trouble else "1 node booting, asked 20 s ago")
+
+
 def test_a_configuring_job_names_its_booting_nodes() -> None:
     line = narrate([job(state=JobState.CONFIGURING, node_names=("azure-hpc-1",))], room())
     assert line.text == "has its nodes (azure-hpc-1), which are booting"
