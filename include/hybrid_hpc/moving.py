@@ -15,6 +15,7 @@ from hybrid_hpc.jobs import JobReport, JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.rows import clears
 from hybrid_hpc.ownership import fresh_row
+from hybrid_hpc.resubmission import lost_too_often, resubmissions
 from hybrid_hpc.schedulers.base import QueuedJob
 from hybrid_hpc.site import Site
 
@@ -25,16 +26,20 @@ LOOK_AGAIN_S = 1.0
 
 def why_it_stays(row: JobRow, report: JobReport, moves_left: int) -> str:
     """Why a blocked job waits on where it is, in words; '' for one that is to leave."""
-    request = row.request
-    if request.on_blocked == "wait":
+    if row.request.on_blocked == "wait":
         return "its request says so"
     if not waits_whole(row, report):
         return "a part of it has begun"
-    if request.on_blocked == "move" and request.cluster != "auto":
+    return why_not_elsewhere(row, moves_left) if row.request.on_blocked == "move" else ""
+
+
+def why_not_elsewhere(row: JobRow, moves_left: int) -> str:
+    """Why no other cluster may have the job, in words; '' when one may."""
+    if row.request.on_blocked != "move":
+        return "its request says so"
+    if row.request.cluster != "auto":
         return "it was given to this cluster"
-    if request.on_blocked == "move" and moves_left <= 0:
-        return "it has moved as often as the site allows"
-    return ""
+    return "" if moves_left > 0 else "it has moved as often as the site allows"
 
 
 def waits_whole(row: JobRow, report: JobReport) -> bool:
@@ -43,14 +48,24 @@ def waits_whole(row: JobRow, report: JobReport) -> bool:
     return waiting and set(report.tasks) <= _WAITS and row.started_at is None
 
 
-def left_before(row: JobRow, attempts: Sequence[JobRow]) -> dict[str, str]:
+def why_it_left(row: JobRow, limit: int) -> str:
+    """Why this attempt was the last on its cluster; '' when it was not.
+
+    It left before it began, or lost its nodes once more than the ``limit`` of resubmissions allows.
+    """
+    if row.left:
+        return row.leave_why or "no reason is known"
+    if row.outcome and lost_too_often(row, row.outcome, limit):
+        runs = resubmissions(row) + 1
+        return f"its nodes were lost {'once' if runs == 1 else f'{runs} times'}: {row.sentence}"
+    return ""
+
+
+def left_before(row: JobRow, attempts: Sequence[JobRow], limit: int) -> dict[str, str]:
     """The clusters that the job has left since its cluster was last chosen afresh, and why."""
     chosen = clears(row.attempt)[:1]
-    return {
-        each.cluster: each.leave_why or ""
-        for each in attempts
-        if each.left and clears(each.attempt)[:1] == chosen
-    }
+    since = [each for each in attempts if clears(each.attempt)[:1] == chosen]
+    return {each.cluster: why for each in since if (why := why_it_left(each, limit))}
 
 
 async def leave(row: JobRow, why: str, *, site: Site, ledger: Ledger) -> JobRow | None:

@@ -165,7 +165,9 @@ def _configuring(job: QueuedJob, booting: Booting | None, trouble: str) -> Line:
     names = _names(job.node_names)
     if trouble:
         blocked = not trouble.startswith(SILENT)  # they may come, and nobody tells us
-        return Line(f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}", blocked)
+        return Line(
+            f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}", blocked
+        )
     if booting and booting.nodes:
         return Line(f"configuring {booting.stage}", f"has its nodes ({names}): {booting.text}")
     return Line("configuring", f"has its nodes ({names}), which are booting")

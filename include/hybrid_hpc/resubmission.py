@@ -31,6 +31,11 @@ def may_go_again(row: JobRow, state: JobState, limit: int) -> bool:
     return row.request.on_node_failure == "resubmit"
 
 
+def lost_too_often(row: JobRow, state: JobState, limit: int) -> bool:
+    """True when a job that ended in this state would go again, had it not done so as often as it may."""
+    return not may_go_again(row, state, limit) and may_go_again(row, state, resubmissions(row) + 1)
+
+
 def next_attempt(row: JobRow, cluster: Cluster) -> Job:
     """The attempt that follows this one: the same for whoever asks."""
     base, _, _ = row.attempt.partition(AGAIN)

@@ -12,6 +12,7 @@ from hybrid_hpc.ledger import JobRow
 from hybrid_hpc.moving import left_before, why_it_stays
 from tests.unit.reconcile_world import NOW, row
 
+LIMIT = 2
 ASKED = {"name": "wing", "script": "#!/bin/bash\ntrue\n"}
 WAITS = JobReport("hh-1", "7", JobState.PENDING, tasks={JobState.PENDING: 1}, blocked="no capacity")
 
@@ -54,9 +55,12 @@ def left(cluster: str, attempt: str, **values: Any) -> JobRow:
 
 def test_a_job_does_not_go_back_to_what_it_has_left_until_its_cluster_is_chosen_afresh() -> None:
     first, second = left("azure", "azure.0.0"), left("onprem", "onprem.0.0m1.0")
-    assert left_before(second, [first, second]) == {"azure": "azure is full", "onprem": "onprem is full"}
+    assert left_before(second, [first, second], LIMIT) == {
+        "azure": "azure is full",
+        "onprem": "onprem is full",
+    }
     afresh = left("onprem", "onprem.1.0")
-    assert left_before(afresh, [first, second, afresh]) == {"onprem": "onprem is full"}
+    assert left_before(afresh, [first, second, afresh], LIMIT) == {"onprem": "onprem is full"}
 
 
 @pytest.mark.parametrize("evidence", [None, "accounting", "never sent"])

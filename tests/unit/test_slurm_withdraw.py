@@ -1,4 +1,4 @@
-"""A job is withdrawn before its script begins, or not at all: both really run by bash, scancel is a stand-in."""
+"""A job is withdrawn before its script begins, or not at all: both really run by bash, without a Slurm."""
 
 from __future__ import annotations
 
