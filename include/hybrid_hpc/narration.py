@@ -142,7 +142,7 @@ def narrate(
     """
     running = [line for line in lines if line.state.started]
     if running:
-        return _running(lines, running)
+        return _running(lines, running, trouble)
     first = lines[0]
     if first.state is JobState.HELD:
         return Line("held", "held: not released to the scheduler yet")
@@ -151,13 +151,14 @@ def narrate(
     return _pending(first, room, booting, trouble)
 
 
-def _running(lines: Sequence[QueuedJob], running: Sequence[QueuedJob]) -> Line:
+def _running(lines: Sequence[QueuedJob], running: Sequence[QueuedJob], trouble: str) -> Line:
     names = sorted({name for line in running for name in line.node_names})
     waiting = sum(line.array_tasks for line in lines if not line.state.started)
+    more = f"; {trouble}" if trouble else ""
     if waiting or len(running) > 1:
         text = f"running: {len(running)} array tasks on {_names(names)}, {waiting} waiting"
-        return Line(f"running {len(running)} {waiting}", text)
-    return Line(f"running on {names}", f"running on {_names(names)}")
+        return Line(f"running {len(running)} {waiting}{more}", text + more)
+    return Line(f"running on {names}{more}", f"running on {_names(names)}{more}")
 
 
 def _configuring(job: QueuedJob, booting: Booting | None, trouble: str) -> Line:

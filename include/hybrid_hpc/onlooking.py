@@ -15,7 +15,7 @@ from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.offers import supply_of
 from hybrid_hpc.schedulers.base import Load, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of
 from hybrid_hpc.status_kept import StatusKept
 from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import TwoViews
@@ -54,7 +54,7 @@ class Onlooker:
             for job, (names, partition) in awaited.items()
             if partition in self.cluster.partitions
         }
-        return CloudView(frozenset(there), blocked, jobs)
+        return CloudView(frozenset(there), blocked, jobs | evictions(load, there))
 
     async def _blocked(self, partitions: set[str]) -> dict[str, str]:
         """What keeps nodes of these partitions from being made, in Azure's words."""

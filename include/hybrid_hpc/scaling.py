@@ -22,7 +22,7 @@ from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of
 from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
 from hybrid_hpc.wishes import wished_for
@@ -33,6 +33,7 @@ ResultT = TypeVar("ResultT")
 
 OUR_REASON = "hybrid-hpc:"  # begins every reason that we give a node; others are an administrator's
 IDLE_REASON = f"{OUR_REASON} idle"
+EVICTED_REASON = f"{OUR_REASON} Azure takes it away"
 OFF_REASON = f"{OUR_REASON} off until asked for"
 NEVER_CAME_S = 600.0  # a node that takes no job for so long has failed, whatever is said
 NEVER_CAME_BOOTS = 5
@@ -73,9 +74,11 @@ class Scaler:
         dead = await self._bury(load, nodes)
         nodes = [node for node in nodes if node.name not in dead]
         await self._take_in(load, nodes)
+        await self._spare(load, nodes)
         asked = await self._asking.step(load, there.values(), dead)
         await self._let_go(load, nodes, wished_for(asked.wishes, load, self.cluster))
-        jobs = self._standings(load, asked, {node.name: node for node in nodes})
+        known = {node.name: node for node in nodes}
+        jobs = self._standings(load, asked, known) | evictions(load, known)
         trouble = self._wishes_trouble(asked) | _by_partition(load, jobs)
         return CloudView(frozenset(there.keys() | asked.names), trouble, jobs)
 
@@ -131,15 +134,23 @@ class Scaler:
         return f"node {node.name} did not come within {waited_s / 60:.0f} min and was ended"
 
     async def _take_in(self, load: Load, nodes: list[Node]) -> None:
-        """Takes back into service what we put out of it and runs: asked for again in between."""
+        """Takes back into service what we put out of it and runs: asked for again in between, or spared."""
         ready = {node.name for node in nodes if node.ready}
         kept_out = [
             node.name
             for node in elastic_nodes(load, self.cluster)
-            if node.name in ready and node.status is NodeStatus.BOOTING and node.reason.startswith(OUR_REASON)
+            if node.name in ready and (_kept_off(node) or node.reason.startswith(EVICTED_REASON))
         ]
         if kept_out:
             await self._update(self._site.scheduler.admit_nodes_command(kept_out))
+
+    async def _spare(self, load: Load, nodes: list[Node]) -> None:
+        """Lets no new job begin on a node of which Azure has given notice."""
+        noticed = {node.name for node in nodes if node.evicting}
+        up = [node.name for node in load.nodes if node.name in noticed and node.status is NodeStatus.UP]
+        if up:
+            log.warning("%s: Azure is about to take %s away", self.cluster.name, ", ".join(up))
+            await self._update(self._site.scheduler.drain_nodes_command(up, EVICTED_REASON))
 
     async def _let_go(self, load: Load, nodes: list[Node], kept: Collection[str]) -> None:
         """Terminates what is drained by us and empty, and drains what has been idle for long enough.
@@ -195,6 +206,10 @@ def _by_partition(load: Load, jobs: Mapping[str, Standing]) -> dict[str, str]:
 
 def _up(node: NodeState) -> bool:
     return node.status in (NodeStatus.UP, NodeStatus.DRAINING)
+
+
+def _kept_off(node: NodeState) -> bool:
+    return node.status is NodeStatus.BOOTING and node.reason.startswith(OUR_REASON)
 
 
 def _drained_by_us(node: NodeState) -> bool:

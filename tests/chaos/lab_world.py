@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import httpx
 
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.clusters import Cluster, load_clusters
@@ -269,6 +271,30 @@ def cancel_all(layout: ClusterLayout, tokens: Iterable[str]) -> None:
             slurm.ask(layout, "scancel", "-Q", *ids[first : first + 100])
         except LabError as error:
             assert "Invalid job id" in str(error) or "already" in str(error), error
+
+
+async def end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None:
+    """The next test counts on a cluster without nodes. Where Slurm powers them itself, it must be told so."""
+    names = [node.name for node in await client.nodes() if node.wanted]
+    if names and layout.powers_nodes:
+        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", "state=power_down_force")
+    elif names:
+        await client.terminate_nodes(names=names)
+        off = ("state=down", "reason=hybrid-hpc: off until asked for")
+        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", *off)
+    async with asyncio.timeout(30):
+        while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def nodes_added(lab: Lab) -> list[str]:
+    """Every node that CycleCloud has ever added, in order, from the server's own journal."""
+    connection = lab.connections()["cyclecloud"]
+    login = (connection["login"], connection["password"])
+    trust = ssl.create_default_context(cafile=connection["extra"]["ca_file"])
+    async with httpx.AsyncClient(base_url=connection["host"], auth=login, verify=trust) as client:
+        events = (await client.get("/lab/log")).json()["events"]
+    return [event["node"] for event in events if event["what"] == "NodeAdded"]
 
 
 async def eventually(

@@ -89,6 +89,14 @@ def test_an_unknown_reason_is_told_as_it_is() -> None:
     assert narrate([job(reason="SolarFlare")], room()).text == "pending: the scheduler says SolarFlare"
 
 
+def test_a_running_job_is_told_what_threatens_its_nodes_in_a_line_of_its_own_and_is_not_blocked() -> None:
+    runs = job(state=JobState.RUNNING, node_names=("htc-1",))
+    quiet, warned = narrate([runs], room()), narrate([runs], room(), trouble="Azure is about to take it away")
+    assert warned.text == "running on htc-1; Azure is about to take it away"
+    assert warned.stage != quiet.stage
+    assert not warned.blocked
+
+
 def test_a_running_array_tells_how_many_tasks_run_and_wait() -> None:
     running = [job("7", state=JobState.RUNNING, node_names=(f"node0{n}",)) for n in (1, 2)]
     line = narrate([*running, job("7", array_tasks=5)], room())
