@@ -19,6 +19,7 @@ from hybrid_hpc.cyclecloud import CycleCloudClient, Node
 from hybrid_hpc.demand import nodes_to_release
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.narration import span
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
@@ -131,7 +132,7 @@ class Scaler:
         )
         if used or waited_s < max(NEVER_CAME_S, NEVER_CAME_BOOTS * boot_s):
             return ""
-        return f"node {node.name} did not come within {waited_s / 60:.0f} min and was ended"
+        return f"node {node.name} did not come within {span(waited_s)} and was ended"
 
     async def _take_in(self, load: Load, nodes: list[Node]) -> None:
         """Takes back into service what we put out of it and runs: asked for again in between, or spared."""

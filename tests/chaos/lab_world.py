@@ -274,17 +274,24 @@ def cancel_all(layout: ClusterLayout, tokens: Iterable[str]) -> None:
 
 
 async def end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None:
-    """The next test counts on a cluster without nodes. Where Slurm powers them itself, it must be told so."""
+    """The next test counts on a cluster without nodes, and Slurm on none of those that were there."""
     names = [node.name for node in await client.nodes() if node.wanted]
     if names and layout.powers_nodes:
         slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", "state=power_down_force")
     elif names:
         await client.terminate_nodes(names=names)
-        off = ("state=down", "reason=hybrid-hpc: off until asked for")
-        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", *off)
     async with asyncio.timeout(30):
         while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
+    if names and not layout.powers_nodes:
+        await asyncio.to_thread(_restart_slurmctld, layout)
+
+
+def _restart_slurmctld(layout: ClusterLayout) -> None:
+    """For up to ten seconds it may read an answer that a slurmd gave before its end, and count on it."""
+    slurm.forget_nodes(layout)
+    slurm.start_daemon(layout, "slurmctld", layout.controller_port)
+    slurm.wait_for_daemon(layout, "slurmctld", layout.controller_port)
 
 
 async def nodes_added(lab: Lab) -> list[str]:

@@ -50,7 +50,7 @@ class Journey:
         )
 
     async def until(self, row: JobRow, seen: Seen, what: str) -> list[tuple[Poll, JobReport | None]]:
-        """Polls until ``seen`` says so; gives all that was seen. Fails at the deadline with the last."""
+        """Polls until ``seen`` says so; gives all that was seen. Fails at the deadline with what was told."""
         story: list[tuple[Poll, JobReport | None]] = []
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -59,7 +59,7 @@ class Journey:
                     if seen(*story[-1]):
                         return story
         except TimeoutError:
-            raise AssertionError(f"{what} was not seen; the last poll said {story[-1:]}") from None
+            raise AssertionError(f"{what} was not seen; told was: {sentences(story)}") from None
         return story
 
     async def run(self, partition: str, script: str, **fields: object) -> Collected:
