@@ -275,16 +275,29 @@ def cancel_all(layout: ClusterLayout, tokens: Iterable[str]) -> None:
 
 async def end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None:
     """The next test counts on a cluster without nodes, and Slurm on none of those that were there."""
+    if layout.powers_nodes:
+        await eventually(lambda: not _power_down(layout), "the end of Slurm's nodes", step_s=1.0)
+        return
     names = [node.name for node in await client.nodes() if node.wanted]
-    if names and layout.powers_nodes:
-        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", "state=power_down_force")
-    elif names:
+    if names:
         await client.terminate_nodes(names=names)
     async with asyncio.timeout(30):
         while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
-    if names and not layout.powers_nodes:
+    if names:
         await asyncio.to_thread(_restart_slurmctld, layout)
+
+
+def _power_down(layout: ClusterLayout) -> list[str]:
+    """Has Slurm end its nodes, those it waits for in vain too, on which it would put the next job.
+
+    Gives those that are not off yet.
+    """
+    lines = [line.split() for line in slurm.ask(layout, "sinfo", "-h", "-N", "-o", "%N %T").splitlines()]
+    there = sorted({name for name, state in lines if not state.endswith("~")})
+    if on := sorted({name for name, state in lines if not state.endswith(("~", "%"))}):
+        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(on)}", "state=power_down_force")
+    return there
 
 
 def _restart_slurmctld(layout: ClusterLayout) -> None:

@@ -15,7 +15,16 @@ from hybrid_hpc.ledger import JobRow
 from hybrid_hpc.moving import leave, why_it_stays
 from hybrid_hpc.watch import Poll
 from lab.lab import Lab
-from tests.chaos.lab_world import COUNTED, cancel_all, end_all_nodes, known, layout_of, nodes_added, run_dir
+from tests.chaos.lab_world import (
+    COUNTED,
+    cancel_all,
+    end_all_nodes,
+    eventually,
+    known,
+    layout_of,
+    nodes_added,
+    run_dir,
+)
 from tests.lab.journey import Journey, Seen, ended, journey
 
 pytestmark = pytest.mark.lab
@@ -70,7 +79,7 @@ async def test_a_job_for_which_azure_gives_no_nodes_leaves_with_azures_words_and
     assert gone.sentence == (
         f"cancelled by Hybrid HPC, because azure could not run it ({report.blocked}), before it started"
     )
-    _never_ran(lab, row)
+    await _never_ran(lab, row)
     await _without_nodes(azure)
     assert len((await nodes_added(lab))[len(before) :]) <= (0 if cause == "quota" else 1)
 
@@ -91,7 +100,7 @@ async def test_jobs_that_begin_while_they_are_told_to_leave_run_or_leave_and_nev
     for row, left in zip(rows, gone, strict=True):
         if left:
             assert left.left
-            _never_ran(lab, row)
+            await _never_ran(lab, row)
         else:
             await azure.until(row, ended, "its end")
             assert (await azure.collect(row)).succeeded
@@ -119,10 +128,14 @@ def _runs(lab: Lab, row: JobRow) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def _never_ran(lab: Lab, row: JobRow) -> None:
-    """So says the cluster, and so says the script."""
-    there = known(layout_of(lab, "azure"), [row.token])[row.token]
-    assert set(there.recorded[str(row.native_id)]) <= {"CANCELLED", "FAILED"}
+async def _never_ran(lab: Lab, row: JobRow) -> None:
+    """So says the cluster, a moment later, and so says the script."""
+
+    def recorded() -> list[str]:
+        return known(layout_of(lab, "azure"), [row.token])[row.token].recorded.get(str(row.native_id), [])
+
+    await eventually(recorded, "its record in the accounting", limit_s=10)
+    assert set(recorded()) <= {"CANCELLED", "FAILED"}
     assert _runs(lab, row) == []
 
 
