@@ -16,7 +16,9 @@ from lab.nodes import PORTS
 from lab.processes import free_ports
 from lab.settings import LabSettings, Scaling
 
-FAST = LabSettings(boot_s=1, slurmd_timeout_s=10, requeue_wait_s=3, kill_wait_s=2, suspend_time_s=5)
+FAST = LabSettings(
+    boot_s=1, slurmd_timeout_s=10, requeue_wait_s=3, kill_wait_s=2, suspend_time_s=5, resume_timeout_s=30
+)
 LabOf = Callable[[Scaling], Lab]
 
 

@@ -18,7 +18,7 @@ from hybrid_hpc.offers import CAPACITY_S, Failure, supply_of
 from hybrid_hpc.schedulers.base import Load
 from hybrid_hpc.site import Site
 from hybrid_hpc.status_kept import KEEP_S, StatusKept
-from hybrid_hpc.supply import Made, Supply
+from hybrid_hpc.supply import SILENT, Made, Supply
 from hybrid_hpc.wishes import lease_s
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Asking:
             status = await self._status.now()
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
-            return {name: Supply((), f"CycleCloud does not answer: {silence(error)}") for name in wanted}
+            return {name: Supply((), f"{SILENT}: {silence(error)}") for name in wanted}
         return {name: self._supply_of(name, status, now) for name in self.cluster.partitions}
 
     def _supply_of(self, name: str, status: ClusterStatus, now: float) -> Supply:

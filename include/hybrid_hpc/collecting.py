@@ -17,9 +17,9 @@ from hybrid_hpc.headnode import HeadNode, RemoteFile
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.database import utc_now
-from hybrid_hpc.outcome import ExitRecord, Outcome, outcome_of, read_exit_records
+from hybrid_hpc.outcome import ExitRecord, Outcome, outcome_of, read_exit_records, withdrawn
 from hybrid_hpc.ownership import cancel
-from hybrid_hpc.schedulers.base import JobRecord
+from hybrid_hpc.schedulers.base import CLAIM, WITHDRAWN, JobRecord
 from hybrid_hpc.site import Site
 from hybrid_hpc.usage.rows import Ours, UsageRow, is_usage, usage_row, usage_text
 
@@ -91,6 +91,8 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     """
     fresh = await asyncio.to_thread(ledger.job, row.token)
     row, records, outcome = await _evidence(fresh or row, site, ledger)
+    if row.leave_requested_at and await _was_withdrawn(row, site.head_node):
+        outcome = withdrawn(outcome, f"{row.cluster} could not run it ({row.leave_why})")
     if not outcome.state.final:
         raise await asyncio.to_thread(_unknown, row, outcome, ledger)
     ours = Ours(row.token, row.native_id, row.submitted_by)
@@ -170,9 +172,13 @@ async def _cancel(row: JobRow, site: Site, ledger: Ledger) -> JobRow:
 
 def _outcome(row: JobRow, records: list[JobRecord], exits: Sequence[ExitRecord] = ()) -> Outcome:
     who = f"{row.cancel_requested_by}: {row.cancel_why}" if row.cancel_wished else ""
-    if row.leave_requested_at:
-        who = f"Hybrid HPC, because {row.cluster} could not run it ({row.leave_why}),"
     return outcome_of(records, exits, tasks=row.request.array_tasks, cancelled_by=who)
+
+
+async def _was_withdrawn(row: JobRow, head_node: HeadNode) -> bool:
+    """True when its script never began and never will: the claim on its run directory is ours."""
+    owner = await head_node.read_small(f"{row.run_dir}/{CLAIM}", len(WITHDRAWN) + 1)
+    return owner is not None and owner.strip() == WITHDRAWN
 
 
 async def _history(row: JobRow, site: Site) -> list[JobRecord]:

@@ -13,7 +13,7 @@ from typing import Self
 
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.schedulers.base import Load, QueuedJob
-from hybrid_hpc.supply import LIMIT
+from hybrid_hpc.supply import LIMIT, SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def narrate(
     """
     running = [line for line in lines if line.state.started]
     if running:
-        return _running(lines, running)
+        return _running(lines, running, trouble)
     first = lines[0]
     if first.state is JobState.HELD:
         return Line("held", "held: not released to the scheduler yet")
@@ -151,20 +151,24 @@ def narrate(
     return _pending(first, room, booting, trouble)
 
 
-def _running(lines: Sequence[QueuedJob], running: Sequence[QueuedJob]) -> Line:
+def _running(lines: Sequence[QueuedJob], running: Sequence[QueuedJob], trouble: str) -> Line:
     names = sorted({name for line in running for name in line.node_names})
     waiting = sum(line.array_tasks for line in lines if not line.state.started)
+    more = f"; {trouble}" if trouble else ""
     if waiting or len(running) > 1:
         text = f"running: {len(running)} array tasks on {_names(names)}, {waiting} waiting"
-        return Line(f"running {len(running)} {waiting}", text)
-    return Line(f"running on {names}", f"running on {_names(names)}")
+        return Line(f"running {len(running)} {waiting}{more}", text + more)
+    return Line(f"running on {names}{more}", f"running on {_names(names)}{more}")
 
 
 def _configuring(job: QueuedJob, booting: Booting | None, trouble: str) -> Line:
     """The scheduler has chosen its nodes, and they are not up."""
     names = _names(job.node_names)
     if trouble:
-        return Line(f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}")
+        blocked = not trouble.startswith(SILENT)  # they may come, and nobody tells us
+        return Line(
+            f"trouble {trouble}", f"has its nodes ({names}), but they do not come: {trouble}", blocked
+        )
     if booting and booting.nodes:
         return Line(f"configuring {booting.stage}", f"has its nodes ({names}): {booting.text}")
     return Line("configuring", f"has its nodes ({names}), which are booting")

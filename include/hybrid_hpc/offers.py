@@ -40,6 +40,7 @@ def supply_of(
     offers: list[Offer] = []
     late: list[tuple[float, Offer]] = []
     whys: dict[str, None] = {}
+    limits: dict[str, None] = {}
     for vm_size, usd_per_hour in partition.sizes.items():
         bucket = status.bucket(partition.nodearray or "", vm_size)
         why = blocked(partition, vm_size, bucket, status)
@@ -53,9 +54,12 @@ def supply_of(
             whys[failure.why] = None
         else:
             offers.append(offer)
+            limits[_limit(partition, vm_size, bucket, status)] = None
     if not offers:
         offers = [offer for age_s, offer in sorted(late, key=lambda each: -each[0])[:1] if age_s >= again_s]
-    return Supply(sorted(offers, key=lambda offer: (offer.usd_per_hour, -offer.left)), "; ".join(whys))
+    return Supply(
+        sorted(offers, key=lambda offer: (offer.usd_per_hour, -offer.left)), *map("; ".join, (whys, limits))
+    )
 
 
 def _recent(vm_size: str, bucket: Bucket, ours: Failure | None, again_s: float) -> Failure | None:
@@ -98,10 +102,11 @@ def _smaller(partition: Partition, bucket: Bucket) -> bool:
 
 
 def _limit(partition: Partition, vm_size: str, bucket: Bucket, status: ClusterStatus) -> str:
-    """Which limit is reached, with Azure's numbers."""
+    """Which limit is reached, or would be with one node more than can be made now, with Azure's numbers."""
     array = next(each for each in status.nodearrays if each.name == partition.nodearray)
     most = min(bucket.max_count, array.max_count)
-    if sum(each.active_count for each in array.buckets) >= most:
+    left, reached = bucket.available_count, "reached" if bucket.available_count <= 0 else "not enough"
+    if sum(each.active_count for each in array.buckets) + left >= most:
         return f"nodearray {array.name} is at its limit in CycleCloud, {most} nodes"
     takes = bucket.virtual_machine.vcpu_count
     quotas = {
@@ -111,9 +116,9 @@ def _limit(partition: Partition, vm_size: str, bucket: Bucket, status: ClusterSt
     if array.attributes.get("Interruptible"):
         del quotas[f"the family of {vm_size}"]  # of spot nodes, Azure counts by region only
     for whose, (used, quota) in quotas.items():
-        if used + takes > quota:
+        if used + takes * (left + 1) > quota:
             return (
-                f"the Azure quota of {whose} is reached: "
+                f"the Azure quota of {whose} is {reached}: "
                 f"{used} of {quota} cores are in use, a {vm_size} takes {takes}"
             )
-    return f"CycleCloud can make no {vm_size} now and does not say why"
+    return f"CycleCloud can make no {'more ' if left > 0 else ''}{vm_size} now and does not say why"

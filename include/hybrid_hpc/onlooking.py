@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from hybrid_hpc.asking import silence
 from hybrid_hpc.cloud_view import CloudView, Standing
 from hybrid_hpc.cyclecloud import CycleCloudClient, Node
 from hybrid_hpc.errors import HybridHpcError
@@ -14,8 +15,9 @@ from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.offers import supply_of
 from hybrid_hpc.schedulers.base import Load, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of
 from hybrid_hpc.status_kept import StatusKept
+from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import TwoViews
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Onlooker:
             for job, (names, partition) in awaited.items()
             if partition in self.cluster.partitions
         }
-        return CloudView(frozenset(there), blocked, jobs)
+        return CloudView(frozenset(there), blocked, jobs | evictions(load, there))
 
     async def _blocked(self, partitions: set[str]) -> dict[str, str]:
         """What keeps nodes of these partitions from being made, in Azure's words."""
@@ -73,7 +75,7 @@ class Onlooker:
 
     def _silent(self, load: Load, error: HybridHpcError) -> CloudView:
         log.warning("%s: CycleCloud: %s", self.cluster.name, error)
-        why = f"CycleCloud does not answer: {f'it {error.shut.lasting}' if error.shut else error}"
+        why = f"{SILENT}: {silence(error)}"
         jobs = {job.native_id: Standing(trouble=why) for job in load.jobs if job.state in _WAIT}
         return CloudView(trouble=dict.fromkeys(self.cluster.partitions, why), jobs=jobs)
 

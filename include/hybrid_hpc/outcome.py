@@ -17,7 +17,7 @@ from hybrid_hpc.jobs import JobState
 from hybrid_hpc.schedulers.base import JobRecord
 from hybrid_hpc.units import parse_array
 
-Evidence = Literal["accounting", "exit record", "refusal", "never sent"]
+Evidence = Literal["accounting", "exit record", "refusal", "never sent", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,15 @@ def outcome_of(
     if len(ends) == 1 and not ends[0].task:
         return ends[0]
     return _fold(ends, tasks)
+
+
+def withdrawn(end: Outcome, why: str) -> Outcome:
+    """The end of a job that was withdrawn before its script could begin, whatever the accounting calls it.
+
+    To Slurm it ran while its nodes booted, or failed where it met the claim that keeps it from running.
+    """
+    said = f"cancelled by Hybrid HPC, because {why}, before it started"
+    return Outcome(JobState.CANCELLED, said, "withdrawn", tasks=end.tasks, ended_at=end.ended_at)
 
 
 def read_exit_records(texts: Iterable[str]) -> list[ExitRecord]:

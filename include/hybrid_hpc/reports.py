@@ -82,7 +82,7 @@ def queue_report(row: JobRow, lines: Sequence[QueuedJob], room: Room, cloud: Clo
         started_at=min((job.starts_at for job in running if job.starts_at), default=None),
         stage=f"{line.stage} {row.restarts or ''}".rstrip(),
         sentence=line.text + runs_text(row.restarts + 1),
-        blocked=line.text.removeprefix("pending: ") if line.blocked else "",
+        blocked=(stands.trouble or line.text.removeprefix("pending: ")) if line.blocked else "",
     )
 
 

@@ -31,11 +31,22 @@ def resubmissions(row: JobRow) -> int:
 
 def may_go_again(row: JobRow, state: JobState, clusters: Clusters) -> bool:
     """True when a job that ended in this state is to be submitted anew."""
+    return _wants_again(row, state, clusters) and not _went_often_enough(row, clusters)
+
+
+def lost_too_often(row: JobRow, state: JobState, clusters: Clusters) -> bool:
+    """True when a job that ended in this state would go again, had it not done so as often as it may."""
+    return _wants_again(row, state, clusters) and _went_often_enough(row, clusters)
+
+
+def _wants_again(row: JobRow, state: JobState, clusters: Clusters) -> bool:
     if state not in NODES_FAILED or row.cancel_wished:
         return False
-    if resubmissions(row) >= clusters.policy.max_resubmissions:
-        return False
     return row.request.on_node_failure == "resubmit" or _evicted(row, clusters)
+
+
+def _went_often_enough(row: JobRow, clusters: Clusters) -> bool:
+    return resubmissions(row) >= clusters.policy.max_resubmissions
 
 
 def _evicted(row: JobRow, clusters: Clusters) -> bool:

@@ -19,10 +19,12 @@ from hybrid_hpc.cyclecloud import CycleCloudClient, Node
 from hybrid_hpc.demand import nodes_to_release
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.narration import span
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of
+from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
 from hybrid_hpc.wishes import wished_for
 
@@ -32,6 +34,7 @@ ResultT = TypeVar("ResultT")
 
 OUR_REASON = "hybrid-hpc:"  # begins every reason that we give a node; others are an administrator's
 IDLE_REASON = f"{OUR_REASON} idle"
+EVICTED_REASON = f"{OUR_REASON} Azure takes it away"
 OFF_REASON = f"{OUR_REASON} off until asked for"
 NEVER_CAME_S = 600.0  # a node that takes no job for so long has failed, whatever is said
 NEVER_CAME_BOOTS = 5
@@ -57,7 +60,7 @@ class Scaler:
         self._asking.looks()
         listed, why = await self._tried(self._cloud.nodes())
         if listed is None:
-            silent = f"CycleCloud does not answer: {why}"
+            silent = f"{SILENT}: {why}"
             return CloudView(trouble=dict.fromkeys(self.cluster.partitions, silent))
         return await self._step(load, [node for node in listed if self._asking.knows(node)])
 
@@ -72,9 +75,11 @@ class Scaler:
         dead = await self._bury(load, nodes)
         nodes = [node for node in nodes if node.name not in dead]
         await self._take_in(load, nodes)
+        await self._spare(load, nodes)
         asked = await self._asking.step(load, there.values(), dead)
         await self._let_go(load, nodes, wished_for(asked.wishes, load, self.cluster))
-        jobs = self._standings(load, asked, {node.name: node for node in nodes})
+        known = {node.name: node for node in nodes}
+        jobs = self._standings(load, asked, known) | evictions(load, known)
         trouble = self._wishes_trouble(asked) | _by_partition(load, jobs)
         return CloudView(frozenset(there.keys() | asked.names), trouble, jobs)
 
@@ -127,18 +132,26 @@ class Scaler:
         )
         if used or waited_s < max(NEVER_CAME_S, NEVER_CAME_BOOTS * boot_s):
             return ""
-        return f"node {node.name} did not come within {waited_s / 60:.0f} min and was ended"
+        return f"node {node.name} did not come within {span(waited_s)} and was ended"
 
     async def _take_in(self, load: Load, nodes: list[Node]) -> None:
-        """Takes back into service what we put out of it and runs: asked for again in between."""
+        """Takes back into service what we put out of it and runs: asked for again in between, or spared."""
         ready = {node.name for node in nodes if node.ready}
         kept_out = [
             node.name
             for node in elastic_nodes(load, self.cluster)
-            if node.name in ready and node.status is NodeStatus.BOOTING and node.reason.startswith(OUR_REASON)
+            if node.name in ready and (_kept_off(node) or node.reason.startswith(EVICTED_REASON))
         ]
         if kept_out:
             await self._update(self._site.scheduler.admit_nodes_command(kept_out))
+
+    async def _spare(self, load: Load, nodes: list[Node]) -> None:
+        """Lets no new job begin on a node of which Azure has given notice."""
+        noticed = {node.name for node in nodes if node.evicting}
+        up = [node.name for node in load.nodes if node.name in noticed and node.status is NodeStatus.UP]
+        if up:
+            log.warning("%s: Azure is about to take %s away", self.cluster.name, ", ".join(up))
+            await self._update(self._site.scheduler.drain_nodes_command(up, EVICTED_REASON))
 
     async def _let_go(self, load: Load, nodes: list[Node], kept: Collection[str]) -> None:
         """Terminates what is drained by us and empty, and drains what has been idle for long enough.
@@ -194,6 +207,10 @@ def _by_partition(load: Load, jobs: Mapping[str, Standing]) -> dict[str, str]:
 
 def _up(node: NodeState) -> bool:
     return node.status in (NodeStatus.UP, NodeStatus.DRAINING)
+
+
+def _kept_off(node: NodeState) -> bool:
+    return node.status is NodeStatus.BOOTING and node.reason.startswith(OUR_REASON)
 
 
 def _drained_by_us(node: NodeState) -> bool:

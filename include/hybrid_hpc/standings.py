@@ -1,14 +1,16 @@
-"""Where the nodes of a waiting job stand (pure)."""
+"""Where the nodes of a job stand: on their way, failed, or about to be taken away (pure)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from hybrid_hpc.cloud_view import Standing
 from hybrid_hpc.clusters import Partition
 from hybrid_hpc.cyclecloud import Node
 from hybrid_hpc.narration import Booting
 from hybrid_hpc.node_lives import NodeLives
+from hybrid_hpc.schedulers.base import Load
 
 ASKED, ACQUIRING, BOOTING, JOINING = (
     "asked for, not booting yet",
@@ -52,3 +54,15 @@ def failure_of(node: Node) -> str:
     if not node.failed:
         return ""
     return f"Azure says: {node.status_message or 'it failed to boot and said nothing'}"
+
+
+def evictions(load: Load, nodes: Mapping[str, Node]) -> dict[str, Standing]:
+    """What to tell about the jobs (native id) that run on spot nodes of which Azure has given notice."""
+    noticed = {name: node for name, node in nodes.items() if node.evicting}
+    found: dict[str, Standing] = {}
+    for job in load.jobs:
+        names = [name for name in job.node_names if name in noticed]
+        if names and job.state.started:
+            says = noticed[names[0]].status_message or "no reason given"
+            found[job.native_id] = Standing(trouble=f"Azure is about to take {', '.join(names)} away: {says}")
+    return found

@@ -9,6 +9,7 @@ from hybrid_hpc.clusters import Cluster
 
 CENT = 1e-6  # sums of prices are off by less
 PLENTY = 1_000_000  # more nodes than any cluster has
+SILENT = "CycleCloud does not answer"  # begins the sentence of an outage: what becomes of nodes is not known
 LIMIT = "the cluster's limit of"  # begins the sentence of a limit that is reached: that is a matter of room
 
 
@@ -37,17 +38,22 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """The offers for one partition, the best first, and in Azure's words why there are no more."""
+    """The offers for one partition, the best first, and in Azure's words why there are no others.
+
+    ``beyond``: why there are no more nodes than are offered.
+    """
 
     offers: Sequence[Offer]
     blocked: str = ""
+    beyond: str = ""
 
     def short(self, missing: int) -> str:
         """Why ``missing`` nodes cannot be had; '' when nothing is known to keep them away."""
         left = sum(offer.left for offer in self.offers)
-        if not self.blocked or not 0 < left < missing:
+        why = "; ".join(filter(None, (self.blocked, self.beyond)))
+        if not why or not 0 < left < missing:
             return self.blocked
-        return f"it needs {missing} more nodes and {left} can be had: {self.blocked}"
+        return f"it needs {missing} more nodes and {left} can be had: {why}"
 
 
 @dataclass(slots=True)

@@ -94,7 +94,7 @@ def _room(cloud: Cloud, wanted: NodeSet, kind: Kind) -> Limit:
     if taken is not None:
         return Limit(0, f"there is a node {taken.name} already, {taken.status.lower()}")
     real = limit(kind, cloud.region(), wanted.placement_group_id, spot=_spot(wanted, kind))
-    faulty = cloud.faults.room(kind)
+    faulty = cloud.faults.room(kind, wanted.exact_name)
     return faulty if faulty is not None and faulty.count < real.count else real
 
 

@@ -52,9 +52,10 @@ class Faults(_Asked):
     Names are those of nodes, of nodearrays, or ``nodearray/VM size``. ``boot_s`` for all nodes or by name;
     ``boot_fail`` names with their StatusMessage (or a plain list of names); ``never_register`` VMs that come
     up and run nothing; ``no_capacity`` nodearrays or VM sizes for which Azure has no machine; ``add_at_most``
-    of them; ``quota_cores`` of the region; ``quotas`` by family, before those of the configuration. Of the
-    next requests ``error_500`` are answered with 500 and not done, and ``stall_after_effect`` that change
-    something are done and never answered. ``reject_logins``: the password was changed.
+    of them, or of a node that a set asks for by its name; ``quota_cores`` of the region; ``quotas`` by
+    family, before those of the configuration. Of the next requests ``error_500`` are answered with 500 and
+    not done, and ``stall_after_effect`` that change something are done and never answered.
+    ``reject_logins``: the password was changed.
     """
 
     boot_s: float | dict[str, float] | None = None
@@ -97,9 +98,10 @@ class Faults(_Asked):
         """Say whether Azure has a machine for a node."""
         return not {*self.no_capacity} & {node.key, node.nodearray}
 
-    def room(self, kind: Kind) -> Limit | None:
-        """Give how many nodes of a bucket are added at most, None when no fault says so."""
-        most = self.add_at_most.get(kind.key, self.add_at_most.get(kind.array.name))
+    def room(self, kind: Kind, name: str | None = None) -> Limit | None:
+        """Give how many nodes a set gets at most, that of one ``name`` too; None when no fault says so."""
+        names = (name or "", kind.key, kind.array.name)
+        most = next((self.add_at_most[each] for each in names if each in self.add_at_most), None)
         return Limit(most.count, f"Azure gives {most.count} at the moment", most.message) if most else None
 
 

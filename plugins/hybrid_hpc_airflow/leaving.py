@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from hybrid_hpc.clusters import load_clusters
+from hybrid_hpc.collecting import settle
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.jobs import JobReport
 from hybrid_hpc.learnt import as_learnt
 from hybrid_hpc.ledger import JobRow, Ledger
-from hybrid_hpc.moving import leave, left_before, why_it_stays
+from hybrid_hpc.moving import leave, left_before, why_it_left, why_it_stays, why_not_elsewhere
+from hybrid_hpc.ownership import fresh_row
 from hybrid_hpc.placement import ClusterView, Decision, decide
+from hybrid_hpc.resubmission import lost_too_often
 from hybrid_hpc.site import survey
 from hybrid_hpc_airflow import connections
 from hybrid_hpc_airflow.killed import opened, ssh_turn
@@ -43,6 +46,7 @@ class BlockedJob:
         self._blocked_s = 0.0
         self._seen_blocked_at: float | None = None
         self._not_before = 0.0
+        self._halfway = False  # it may be on its way out: its job can never begin here
         self._told = ""
 
     async def leaves(
@@ -50,15 +54,21 @@ class BlockedJob:
     ) -> bool:
         """True when the job has left its cluster: this wait is over, and another may begin elsewhere."""
         self._count(report)
-        if not report or not report.blocked or self._blocked_s < load_clusters().policy.blocked_s:
-            return False
-        if time.monotonic() < self._not_before:
-            return False
         try:
+            if self._halfway and (row := await find()).leave_requested_at:
+                return await has_left(row, row.leave_why or "", ledger, self._log)
+            self._halfway = False
+            if report is None or not self._is_long_enough(report):
+                return False
             return await self._leaves(report, await find(), ledger)
         except HybridHpcError as error:
+            self._halfway = True
             self._log.warning("%s: it stays for now: %s", self._cluster, error)
             return False
+
+    def _is_long_enough(self, report: JobReport) -> bool:
+        long = self._blocked_s >= load_clusters().policy.blocked_s
+        return bool(report.blocked) and long and time.monotonic() >= self._not_before
 
     def _count(self, report: JobReport | None) -> None:
         """Adds up the time between polls that found it blocked: boots that fail again and again count."""
@@ -98,11 +108,33 @@ async def has_left(row: JobRow, why: str, ledger: Ledger, log: Log) -> bool:
     return gone is not None
 
 
+async def goes_elsewhere(row: JobRow, moves_left: int, ledger: Ledger, log: Log) -> bool:
+    """True when a job that lost its nodes too often here is to be sent anew elsewhere; it is settled then.
+
+    Raises what `settle` raises; call again then.
+    """
+    clusters = load_clusters()
+    if not lost_too_often(row, row.state, clusters) or why_not_elsewhere(row, moves_left):
+        return False
+    async with ssh_turn(), opened(await connections.open_site(clusters.cluster(row.cluster))) as site:
+        await settle(row, site=site, ledger=ledger)
+    row = await fresh_row(ledger, row.token)
+    why = why_it_left(row, clusters)
+    async with ssh_turn():
+        decision = await decide_elsewhere(row, ledger, leaving=row.cluster)
+    if why and decision.placed:
+        log.warning("%s: moves on: %s", row.cluster, why)
+    elif why:
+        log.info("%s: it ends here: %s", row.cluster, decision.sentence)
+    return bool(why) and decision.placed
+
+
 async def decide_elsewhere(row: JobRow, ledger: Ledger, *, leaving: str = "") -> Decision:
     """Where the job would go without the clusters that it has left and the one that it is ``leaving``."""
     site_file = load_clusters()
     attempts = await asyncio.to_thread(ledger.attempts, row.key)
-    left = left_before(row, attempts) | ({leaving: ""} if leaving else {})
+    left = left_before(row, attempts, site_file)
+    left = {leaving: "", **left} if leaving else left
     remaining = [cluster for name, cluster in site_file.clusters.items() if name not in left]
     others = [await asyncio.to_thread(as_learnt, cluster, ledger) for cluster in remaining]
     seen = {view.cluster.name: view for view in await survey(others, row.request, connections.open_site)}

@@ -58,7 +58,8 @@ class JobSensor(ClusterSensor):
     """Waits for a job of this run: ``phase='start'`` until it has started, ``'end'`` until it has ended.
 
     Its result is ``{native_id, state, sentence, nodes}``. It is skipped when the job has left its cluster,
-    unstarted, because that could not run it; ``moves_left``: how often it may still move on.
+    unstarted, because that could not run it, or goes on elsewhere, because it lost its nodes there too often;
+    ``moves_left``: how often it may still move on.
     """
 
     trigger = "hybrid_hpc_airflow.triggers.JobTrigger"

@@ -149,6 +149,7 @@ def _on_cluster(cluster: Cluster, group: str, moves_left: int, *, moved: bool) -
             cluster=cluster.name,
             phase="end",
             group=group,
+            moves_left=moves_left,
             **RETRIES,
         )
         submit >> queue >> completion

@@ -21,7 +21,7 @@ from hybrid_hpc.resubmission import due, go_again, told
 from hybrid_hpc.watch import ClusterWatch, Poll
 from hybrid_hpc_airflow import connections
 from hybrid_hpc_airflow.killed import cancel_if_wished, opened, ssh_turn
-from hybrid_hpc_airflow.leaving import BlockedJob, has_left
+from hybrid_hpc_airflow.leaving import BlockedJob, goes_elsewhere, has_left
 
 _watches: dict[str, ClusterWatch] = {}  # of this triggerer, by cluster
 LOOK_AGAIN_S = 5.0
@@ -103,9 +103,9 @@ class JobTrigger(ClusterTrigger):
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Poll]) -> AsyncIterator[TriggerEvent]:
         """Ends the task with success when the wait is over, however the job ended: ``collect`` judges.
 
-        It ends as skipped when the job has left a cluster that could not run it (a failed one would be tried
-        again). What an earlier poll saw of it may be enough: a short job ends before somebody waits for its
-        end.
+        It ends as skipped when the job has left a cluster that could not run it, or is to go on elsewhere (a
+        failed one would be tried again). What an earlier poll saw of it may be enough: a short job ends
+        before somebody waits for its end.
         """
         ledger = await connections.open_ledger_async()
         row = await self._find(ledger)
@@ -116,9 +116,8 @@ class JobTrigger(ClusterTrigger):
             return
         seen, again = _seen(row), self._is_due(row)
         if self._wait_is_over(seen) and not again:
-            self._over = True
             self.log.info("%s: %s", self.cluster, seen.sentence)
-            yield TaskSuccessEvent(xcoms={"return_value": _summary(seen)})
+            yield await self._ending(seen, ledger)
             return
         blocked = BlockedJob(self.cluster, self.moves_left, self.log)
         if self.phase == "start" and self.cluster in _watches:
@@ -126,19 +125,34 @@ class JobTrigger(ClusterTrigger):
         async for poll in shared_stream:
             report = poll.reports.get(self._token)
             self._tell(poll, report)
-            if self.phase == "start" and await blocked.leaves(report, partial(self._find, ledger), ledger):
+            if await blocked.leaves(report, partial(self._find, ledger), ledger):
                 self._over = True
                 yield TaskSkippedEvent()
                 return
             ended = (report and self._wait_is_over(report)) or await self._is_settled(ledger, poll, report)
             if (ended or again) and not (again := await self._goes_again(ledger)):
-                self._over = True
-                yield TaskSuccessEvent(xcoms={"return_value": _summary(report)})
+                yield await self._ending(report, ledger)
                 return
+
+    async def _ending(self, report: JobReport | None, ledger: Ledger) -> TriggerEvent:
+        """Success, however the job ended, unless it goes on elsewhere."""
+        elsewhere = self.phase == "end" and await self._goes_elsewhere(ledger)
+        self._over = True
+        return TaskSkippedEvent() if elsewhere else TaskSuccessEvent(xcoms={"return_value": _summary(report)})
+
+    async def _goes_elsewhere(self, ledger: Ledger) -> bool:
+        while True:
+            try:
+                return await goes_elsewhere(await self._find(ledger), self.moves_left, ledger, self.log)
+            except HybridHpcError as error:
+                if not error.waiting_helps:
+                    return False
+                self.log.warning("%s: not known yet whether it moves on: %s", self.cluster, error)
+                await asyncio.sleep(OPEN_AGAIN_S)
 
     async def _has_gone(self, row: JobRow, ledger: Ledger) -> bool:
         """True for a job that was leaving when the triggerer died; goes on with it where that stopped."""
-        if self.phase != "start" or not row.leave_requested_at:
+        if not row.leave_requested_at:
             return False
         while not row.settled:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import httpx
 
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.clusters import Cluster, load_clusters
@@ -269,6 +271,50 @@ def cancel_all(layout: ClusterLayout, tokens: Iterable[str]) -> None:
             slurm.ask(layout, "scancel", "-Q", *ids[first : first + 100])
         except LabError as error:
             assert "Invalid job id" in str(error) or "already" in str(error), error
+
+
+async def end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None:
+    """The next test counts on a cluster without nodes, and Slurm on none of those that were there."""
+    if layout.powers_nodes:
+        await eventually(lambda: not _power_down(layout), "the end of Slurm's nodes", step_s=1.0)
+        return
+    names = [node.name for node in await client.nodes() if node.wanted]
+    if names:
+        await client.terminate_nodes(names=names)
+    async with asyncio.timeout(30):
+        while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    if names:
+        await asyncio.to_thread(_restart_slurmctld, layout)
+
+
+def _power_down(layout: ClusterLayout) -> list[str]:
+    """Has Slurm end its nodes, those it waits for in vain too, on which it would put the next job.
+
+    Gives those that are not off yet.
+    """
+    lines = [line.split() for line in slurm.ask(layout, "sinfo", "-h", "-N", "-o", "%N %T").splitlines()]
+    there = sorted({name for name, state in lines if not state.endswith("~")})
+    if on := sorted({name for name, state in lines if not state.endswith(("~", "%"))}):
+        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(on)}", "state=power_down_force")
+    return there
+
+
+def _restart_slurmctld(layout: ClusterLayout) -> None:
+    """For up to ten seconds it may read an answer that a slurmd gave before its end, and count on it."""
+    slurm.forget_nodes(layout)
+    slurm.start_daemon(layout, "slurmctld", layout.controller_port)
+    slurm.wait_for_daemon(layout, "slurmctld", layout.controller_port)
+
+
+async def nodes_added(lab: Lab) -> list[str]:
+    """Every node that CycleCloud has ever added, in order, from the server's own journal."""
+    connection = lab.connections()["cyclecloud"]
+    login = (connection["login"], connection["password"])
+    trust = ssl.create_default_context(cafile=connection["extra"]["ca_file"])
+    async with httpx.AsyncClient(base_url=connection["host"], auth=login, verify=trust) as client:
+        events = (await client.get("/lab/log")).json()["events"]
+    return [event["node"] for event in events if event["what"] == "NodeAdded"]
 
 
 async def eventually(

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from hybrid_hpc import breaker_rules
-from hybrid_hpc.cyclecloud import CycleCloudClient
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.scaling import Scaler
 from hybrid_hpc.watch import ClusterWatch
-from lab import slurm
 from lab.lab import Lab
-from lab.layout import ClusterLayout
 from tests.chaos.lab_world import (
     Way,
     cancel_all,
     cloud,
+    end_all_nodes,
     layout_of,
     new_job,
+    nodes_added,
     site,
 )
 from tests.chaos.proxy import End, Proxy, running_proxy
@@ -72,20 +69,8 @@ async def azure(lab: Lab, ledger: Ledger) -> AsyncIterator[Azure]:
         proxy.heal()
         layout = layout_of(lab, "azure")
         cancel_all(layout, [row.token for row in ledger.open_jobs()])
-        await _end_all_nodes(layout, client)
+        await end_all_nodes(layout, client)
         await made.close()
-
-
-async def _end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None:
-    """The next test counts on a cluster without nodes."""
-    names = [node.name for node in await client.nodes() if node.wanted]
-    if names:
-        await client.terminate_nodes(names=names)
-        async with asyncio.timeout(30):
-            while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-        off = ("state=down", "reason=hybrid-hpc: off until asked for")
-        slurm.ask(layout, "scontrol", "update", f"nodename={','.join(names)}", *off)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -95,25 +80,15 @@ async def test_nodes_whose_creation_was_not_answered_are_made_once(
     """The request arrived, its answer never did: it is asked for by its request id, not made anew."""
     wire = azure.proxy
     wire.when(b"POST /clusters/azure/nodes/create", end)
-    before = await _created(azure)
+    before = await nodes_added(azure.way.lab)
     row = await azure.way.submit(
         new_job("#!/bin/bash\nhostname\n", partition="htc", cluster="azure", nodes=2, cpus_per_task=16)
     )
     await azure.run(row)
     assert wire._trigger is None, "the creation went through the proxy"
-    made = (await _created(azure))[len(before) :]
+    made = (await nodes_added(azure.way.lab))[len(before) :]
     assert len(made) == len(set(made)) <= 2
     assert (await azure.way.collect(row, tmp_path)).succeeded
-
-
-async def _created(azure: Azure) -> list[str]:
-    """Every node that CycleCloud has ever added, in order, from the server's own journal."""
-    connection = azure.way.lab.connections()["cyclecloud"]
-    login = (connection["login"], connection["password"])
-    trust = ssl.create_default_context(cafile=connection["extra"]["ca_file"])
-    async with httpx.AsyncClient(base_url=connection["host"], auth=login, verify=trust) as client:
-        events = (await client.get("/lab/log")).json()["events"]
-    return [event["node"] for event in events if event["what"] == "NodeAdded"]
 
 
 async def test_an_outage_of_cyclecloud_is_told_and_the_job_runs_when_it_is_over(

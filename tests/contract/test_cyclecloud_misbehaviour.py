@@ -53,6 +53,15 @@ async def test_fewer_nodes_are_added_with_the_message_that_was_asked_for(
     assert (await client.create_nodes("r2", [NodeSet(count=3, nodearray="hpc")])).messages == ()
 
 
+async def test_one_node_of_several_that_are_asked_for_by_name_is_not_added(
+    world: World, client: CycleCloudClient
+) -> None:
+    await misbehave(world, add_at_most={"azure-hpc-2": {"count": 0, "message": "short of racks"}})
+    sets = [NodeSet(nodearray="hpc", name_format=f"azure-hpc-{number}") for number in (1, 2)]
+    created = await client.create_nodes("r1", sets)
+    assert ([each.added for each in created.sets], created.messages) == ([1, 0], ("short of racks",))
+
+
 async def test_a_real_limit_that_is_tighter_than_the_fault_is_the_one_that_is_told(
     world: World, client: CycleCloudClient
 ) -> None:

@@ -55,6 +55,7 @@ def commands(language: Scheduler) -> Iterator[Command]:
     yield language.find_command("hh-abcdefghijkl")
     yield language.release_command("4711", "hh-abcdefghijkl")
     yield language.cancel_command("4711", "hh-abcdefghijkl")
+    yield language.withdraw_command("4711", "hh-abcdefghijkl", "/scratch/hh-abcdefghijkl")
     yield language.load_command()
     yield language.history_command(["4711", "4712"])
     yield language.usage_command(1_795_416_797.0, 1_795_420_397.0)

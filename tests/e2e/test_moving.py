@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from hybrid_hpc.jobs import JobState
-from tests.e2e.house import House
+from tests.e2e.house import House, new_gate, until, waits_at
 from tests.e2e.scientist import Run
 
 # Small enough for both clusters; premises are cheaper, so it goes there first, closed or not.
@@ -82,3 +82,36 @@ def test_a_job_that_was_given_to_one_cluster_waits_there_until_it_can_run(
     assert house.scientist.state(blocked.waited) == "success"
     row = house.job(blocked.waited)
     assert house.accounting("onprem", row.token) == {row.native_id: "COMPLETED"}
+
+
+@pytest.fixture(scope="module")
+def short_of_quota(house: House) -> Iterator[Run]:
+    """A job that went to Azure, since premises are full for hours, and met a quota there that is used up."""
+    start, gate = house.scientist.start, new_gate()
+    all_nodes = {"nodes": 4, "tasks_per_node": 16}
+    full = start(name="fills", cluster="onprem", script=waits_at(gate), walltime="10:00:00", **all_nodes)
+    house.until_running(full)
+    until(lambda: not house.cloud_nodes(), "an Azure without nodes from before")
+    run = start(name="quota", script=SMALL["script"], walltime="10", **all_nodes)
+    house.until_state(run, "choose_cluster", "success")
+    house.misbehave(quota_cores=0)
+    house.until_state(run, "choose_again", "success")
+    house.misbehave()
+    house.open_gate("onprem", gate)
+    house.ended(run, full)
+    yield run
+
+
+def test_a_job_that_azures_quota_keeps_waiting_moves_on_premises_in_the_same_run(
+    house: House, short_of_quota: Run
+) -> None:
+    run, why = short_of_quota, "the Azure quota of the region is reached: 0 of 0 cores are in use"
+    assert house.scientist.state(run) == "success", house.seen(run)
+    assert why in house.scientist.told(run, "azure.wait_in_queue")
+    note = str(house.scientist.run(*run)["note"])
+    assert note.startswith(f"Moved on from azure, which could not run it ({why}")
+    first, second = house.ledger.attempts(house.job(run).key)
+    assert (first.cluster, first.left, second.cluster) == ("azure", True, "onprem")
+    assert house.accounting("azure", first.token) == {first.native_id: "CANCELLED"}
+    assert house.accounting("onprem", second.token) == {second.native_id: "COMPLETED"}
+    assert house.cloud_nodes() == []

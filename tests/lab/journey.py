@@ -11,6 +11,8 @@ from pathlib import Path
 
 import asyncssh
 
+from hybrid_hpc.breaker import Breaker
+from hybrid_hpc.breaker_rules import CYCLECLOUD
 from hybrid_hpc.clusters import Cluster, load_clusters
 from hybrid_hpc.collecting import Collected, collect
 from hybrid_hpc.cyclecloud import CycleCloudClient
@@ -49,7 +51,7 @@ class Journey:
         )
 
     async def until(self, row: JobRow, seen: Seen, what: str) -> list[tuple[Poll, JobReport | None]]:
-        """Polls until ``seen`` says so; gives all that was seen. Fails at the deadline with the last."""
+        """Polls until ``seen`` says so; gives all that was seen. Fails at the deadline with what was told."""
         story: list[tuple[Poll, JobReport | None]] = []
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -58,7 +60,7 @@ class Journey:
                     if seen(*story[-1]):
                         return story
         except TimeoutError:
-            raise AssertionError(f"{what} was not seen; the last poll said {story[-1:]}") from None
+            raise AssertionError(f"{what} was not seen; told was: {sentences(story)}") from None
         return story
 
     async def run(self, partition: str, script: str, **fields: object) -> Collected:
@@ -79,6 +81,13 @@ def started(_poll: Poll, report: JobReport | None) -> bool:
     return report is not None and report.state.started
 
 
+def says(text: str) -> Seen:
+    def seen(_poll: Poll, report: JobReport | None) -> bool:
+        return report is not None and text in report.sentence
+
+    return seen
+
+
 def sentences(story: list[tuple[Poll, JobReport | None]]) -> list[str]:
     """What a log would show: each new stage once."""
     lines: dict[str, str] = {}
@@ -91,12 +100,13 @@ def sentences(story: list[tuple[Poll, JobReport | None]]) -> list[str]:
 
 
 @asynccontextmanager
-async def journey(lab: Lab, name: str, folder: Path) -> AsyncIterator[Journey]:
-    """A way to one cluster of a lab that is up."""
+async def journey(lab: Lab, name: str, folder: Path, *, timeout_s: float = 30) -> AsyncIterator[Journey]:
+    """A way to one cluster of a lab that is up; CycleCloud's answers are waited for ``timeout_s``."""
     cluster = load_clusters(lab.folder / "clusters.yaml").cluster(name)
-    site = Site(cluster, scheduler(cluster.scheduler), _head_node(lab, cluster), _cloud(lab, cluster))
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     ledger.migrate()
+    cloud = _cloud(lab, cluster, ledger, timeout_s)
+    site = Site(cluster, scheduler(cluster.scheduler), _head_node(lab, cluster), cloud)
     scaler: Scaler | Onlooker | None = None
     if site.cloud and cluster.elastic and cluster.elastic.scaling == "cyclecloud":
         scaler = Scaler(site, site.cloud, ledger, ask_again_s=3)
@@ -126,10 +136,13 @@ def _head_node(lab: Lab, cluster: Cluster) -> HeadNode:
     return HeadNode(cluster.name, connect, storage_root=cluster.storage_root)
 
 
-def _cloud(lab: Lab, cluster: Cluster) -> CycleCloudClient | None:
+def _cloud(lab: Lab, cluster: Cluster, ledger: Ledger, timeout_s: float) -> CycleCloudClient | None:
     if not cluster.elastic:
         return None
     connection = lab.connections()[cluster.elastic.connection]
     url = f"{connection['host']}:{connection['port']}" if connection.get("port") else connection["host"]
     login, ca_file = (connection["login"], connection["password"]), connection["extra"]["ca_file"]
-    return CycleCloudClient(url, *login, cluster.elastic.cluster, ca_file=ca_file)
+    breaker = Breaker(cluster.name, CYCLECLOUD, ledger)
+    return CycleCloudClient(
+        url, *login, cluster.elastic.cluster, ca_file=ca_file, timeout_s=timeout_s, breaker=breaker
+    )

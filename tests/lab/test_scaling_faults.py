@@ -1,4 +1,4 @@
-"""What a waiting job is told, and what becomes of it, when Azure misbehaves."""
+"""What becomes of a job that lost its nodes, as its request says."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import httpx
 import pytest
 
 from hybrid_hpc.clusters import Clusters, Policy
-from hybrid_hpc.jobs import JobReport, JobState
+from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow
 from hybrid_hpc.resubmission import go_again
-from hybrid_hpc.watch import Poll
 from lab.lab import Lab
-from tests.lab.journey import PATIENCE_S, Journey, Seen, ended, journey, sentences, started
+from tests.lab.journey import PATIENCE_S, Journey, ended, journey, started
 
 HELLO = "#!/bin/bash\nhostname\n"
 
@@ -25,62 +24,6 @@ HELLO = "#!/bin/bash\nhostname\n"
 async def azure(lab: Lab, tmp_path: Path) -> AsyncIterator[Journey]:
     async with journey(lab, "azure", tmp_path) as way:
         yield way
-
-
-def says(text: str) -> Seen:
-    def seen(_poll: Poll, report: JobReport | None) -> bool:
-        return report is not None and text in report.sentence
-
-    return seen
-
-
-async def test_a_quota_is_told_in_azures_words_and_the_job_runs_when_it_is_raised(
-    azure: Journey, faults: httpx.AsyncClient
-) -> None:
-    (await faults.post("/lab/faults", json={"quota_cores": 0})).raise_for_status()
-    row = await azure.submit("gpu", HELLO, gpus_per_node=1, gpu_type="a100")
-    story = await azure.until(row, says("the Azure quota of the"), "the quota")
-    assert "quota" in sentences(story)[-1].lower()
-    (await faults.delete("/lab/faults")).raise_for_status()
-    await azure.until(row, ended, "the end of the job")
-    assert (await azure.collect(row)).succeeded
-
-
-async def test_a_failed_boot_is_told_and_the_node_is_ended_and_asked_for_again(
-    azure: Journey, faults: httpx.AsyncClient
-) -> None:
-    broken = {f"azure-gpu-{number}": "the cluster-init script failed" for number in range(1, 5)}
-    (await faults.post("/lab/faults", json={"boot_fail": broken})).raise_for_status()
-    row = await azure.submit("gpu", HELLO, nodes=4, gpus_per_node=1)  # more than idle from before
-    await azure.until(row, says("the cluster-init script failed"), "the failed boot")
-    (await faults.delete("/lab/faults")).raise_for_status()
-    await azure.until(row, ended, "the end of the job")
-    assert (await azure.collect(row)).succeeded
-
-
-async def test_an_outage_of_cyclecloud_fails_nothing_and_is_told(
-    azure: Journey, faults: httpx.AsyncClient
-) -> None:
-    (await faults.post("/lab/faults", json={"outage_s": 600})).raise_for_status()
-    row = await azure.submit("hpc", HELLO, cpus_per_task=100)
-    await azure.until(row, says("CycleCloud does not answer"), "the outage")
-    (await faults.post("/lab/faults", json={"outage_s": 0})).raise_for_status()
-    await azure.until(row, ended, "the end of the job")
-    assert (await azure.collect(row)).succeeded
-
-
-async def test_an_evicted_node_is_the_nodes_failure_not_the_jobs(
-    azure: Journey, faults: httpx.AsyncClient
-) -> None:
-    row = await azure.submit("hpc", "#!/bin/bash\nhostname\nsleep 600\n", cpus_per_task=100)
-    story = await azure.until(row, started, "the start of the job")
-    report = story[-1][1]
-    assert report
-    (await faults.post("/lab/faults", json={"evict": list(report.node_names)})).raise_for_status()
-    await azure.until(row, ended, "the end of the job")
-    collected = await azure.collect(row)
-    assert collected.outcome.state is JobState.NODE_FAIL
-    assert "the node failed, not the job" in collected.outcome.sentence
 
 
 async def test_a_job_that_lost_its_node_is_sent_anew_where_its_request_says_so(

@@ -188,6 +188,7 @@ class FakeScheduler(Scheduler):
         assert answer.ok
 
     withdraw_command: Any = None
+    read_withdraw: Any = None
     version_command: Any = None
     read_version: Any = None
     load_command: Any = None

@@ -89,6 +89,14 @@ def test_an_unknown_reason_is_told_as_it_is() -> None:
     assert narrate([job(reason="SolarFlare")], room()).text == "pending: the scheduler says SolarFlare"
 
 
+def test_a_running_job_is_told_what_threatens_its_nodes_in_a_line_of_its_own_and_is_not_blocked() -> None:
+    runs = job(state=JobState.RUNNING, node_names=("htc-1",))
+    quiet, warned = narrate([runs], room()), narrate([runs], room(), trouble="Azure is about to take it away")
+    assert warned.text == "running on htc-1; Azure is about to take it away"
+    assert warned.stage != quiet.stage
+    assert not warned.blocked
+
+
 def test_a_running_array_tells_how_many_tasks_run_and_wait() -> None:
     running = [job("7", state=JobState.RUNNING, node_names=(f"node0{n}",)) for n in (1, 2)]
     line = narrate([*running, job("7", array_tasks=5)], room())
@@ -99,6 +107,24 @@ def test_many_node_names_are_cut_short() -> None:
     names = tuple(f"node{n:02}" for n in range(1, 9))
     line = narrate([job(state=JobState.RUNNING, node_names=names)], room())
     assert line.text == "running on node01, node02, node03, node04 and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "blocked"),
+    [
+        ("the Azure quota of the region is reached", True),
+        ("Azure says: the cluster-init script failed", True),
+        ("CycleCloud does not answer: no answer within 30 s", False),
+        ("", False),
+    ],
+)
+def test_a_job_whose_chosen_nodes_do_not_come_is_blocked_when_cyclecloud_says_why(
+    trouble: str, blocked: bool
+) -> None:
+    waits = job(state=JobState.CONFIGURING, node_names=("azure-hpc-1",))
+    line = narrate([waits], room(), booting=Booting(1, 20.0), trouble=trouble)
+    assert line.blocked is blocked
+    assert line.text.endswith(f"they do not come: {trouble}" if trouble else "1 node booting, asked 20 s ago")
 
 
 def test_a_configuring_job_names_its_booting_nodes() -> None:

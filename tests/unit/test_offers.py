@@ -116,6 +116,27 @@ def test_what_blocks_is_told_with_azures_numbers(changes: dict[str, Any], says: 
     assert why(status(bucket(OWN, availableCount=0, **changes))) == says
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"regionalConsumedCoreCount": 960},
+            "the Azure quota of the region is not enough: "
+            "960 of 1000 cores are in use, a Standard_own takes 16",
+        ),
+        ({"activeCount": 8}, "nodearray htc is at its limit in CycleCloud, 10 nodes"),
+        ({}, "CycleCloud can make no more Standard_own now and does not say why"),
+    ],
+)
+def test_when_fewer_can_be_had_than_it_takes_it_is_told_which_limit_keeps_the_others_away(
+    changes: dict[str, Any], says: str
+) -> None:
+    found = status(bucket(OWN, availableCount=2, **changes))
+    got = supply(found, PART.model_copy(update={"vm_sizes": {}}), {})
+    assert got.short(3) == f"it needs 3 more nodes and 2 can be had: {says}"
+    assert got.short(2) == ""
+
+
 def test_of_spot_nodes_the_family_quota_of_zero_means_nothing() -> None:
     spot = bucket(OWN, availableCount=0, familyQuotaCoreCount=0, regionalConsumedCoreCount=1000)
     assert why(status(spot, Interruptible=True)).startswith("the Azure quota of the region is reached")

@@ -14,7 +14,15 @@ from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
 from hybrid_hpc.outcome import Outcome
 from hybrid_hpc.request import JobRequest
-from hybrid_hpc.resubmission import NODES_FAILED, due, may_go_again, next_attempt, resubmissions, told
+from hybrid_hpc.resubmission import (
+    NODES_FAILED,
+    due,
+    lost_too_often,
+    may_go_again,
+    next_attempt,
+    resubmissions,
+    told,
+)
 
 
 def site_with(**policy: int) -> Clusters:
@@ -68,6 +76,22 @@ def test_a_job_goes_again_as_often_as_the_site_allows_each_time_under_a_token_of
     assert [resubmissions(each) for each in rows] == [0, 1, 2]
     assert len({each.token for each in rows}) == 3
     assert all(each.request == row.request for each in rows)
+
+
+def test_a_job_has_lost_its_nodes_too_often_when_only_the_limit_keeps_it_from_going_again(
+    ledger: Ledger,
+) -> None:
+    row = intended(ledger)
+    too_often = []
+    for _ in range(SITE.policy.max_resubmissions + 1):
+        too_often.append(lost_too_often(row, JobState.NODE_FAIL, SITE))
+        row = ledger.intend(next_attempt(row, SITE))
+    assert too_often == [False, False, True]
+    assert not lost_too_often(row, JobState.FAILED, SITE)
+    ledger.request_cancel(row.token, by="ada", why="enough")
+    known = ledger.job(row.token)
+    assert known
+    assert not lost_too_often(known, JobState.NODE_FAIL, SITE)
 
 
 def test_two_who_resubmit_at_once_make_one_attempt(ledger: Ledger) -> None:

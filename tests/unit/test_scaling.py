@@ -215,6 +215,32 @@ async def test_a_node_that_vanished_while_nobody_watched_is_told_to_the_schedule
     assert world.ledger.lives("azure") == []
 
 
+@pytest.mark.parametrize("onlooker", [False, True])
+async def test_a_job_on_a_node_of_which_azure_gave_notice_is_told_and_no_other_begins_there(
+    make: Make, onlooker: bool
+) -> None:
+    world = make(onlooker=onlooker)
+    world.cloud.set_node("htc-1", "Ready")
+    world.comes_up("htc-1")
+    world.jobs = [running("1", "htc-1", partition="htc")]
+    assert (await world.step()).of("1", "htc").trouble == ""
+    world.cloud.set_node("htc-1", "Waiting for eviction", StatusMessage="The spot instance is to be evicted")
+    view = await world.step(2)
+    assert view.of("1", "htc").trouble == (
+        "Azure is about to take htc-1 away: The spot instance is to be evicted"
+    )
+    drained = ["State=DRAIN" in command and "htc-1" in command for command in world.there.commands]
+    assert drained == ([] if onlooker else [True])
+
+
+async def test_a_node_that_azure_leaves_us_after_all_takes_jobs_again(make: Make) -> None:
+    world = make()
+    world.cloud.set_node("htc-1", "Ready")
+    world.says("htc-1", NodeStatus.DRAINING, reason="hybrid-hpc: Azure takes it away")
+    await world.step()
+    assert ["State=UNDRAIN" in command for command in world.there.commands] == [True]
+
+
 async def test_where_the_cluster_asks_itself_the_same_is_told_and_nothing_is_asked(make: Make) -> None:
     world = make(onlooker=True, a=QUOTA)
     world.jobs = [

@@ -140,6 +140,7 @@ def test_an_id_that_is_no_number_is_refused(native_id: str) -> None:
     makers: list[Callable[[], Command]] = [
         lambda: SLURM.release_command(native_id, "hh-abcdefghijkl"),
         lambda: SLURM.cancel_command(native_id, "hh-token"),
+        lambda: SLURM.withdraw_command(native_id, "hh-token", "/scratch/hh-token"),
         lambda: SLURM.history_command(["1", native_id]),
     ]
     for make in makers:

@@ -152,9 +152,7 @@ class JobRow:
     @property
     def left(self) -> bool:
         """True when it went from its cluster, unstarted, because that could not run it."""
-        # Of a job that was cancelled while it waited, Slurm's start is its end.
-        unstarted = self.started_at in (None, self.ended_at) and set(self.tasks) <= {JobState.CANCELLED.value}
-        return self.leave_requested_at is not None and self.outcome is JobState.CANCELLED and unstarted
+        return self.evidence == "withdrawn"
 
     def ambiguous(self, now: datetime) -> bool:
         """True while a submission whose answer was lost may still arrive at the scheduler."""

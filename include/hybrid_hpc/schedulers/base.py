@@ -18,6 +18,9 @@ from hybrid_hpc.commands import Answer, Command
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.request import JobRequest
 
+CLAIM = "claimed/native_id"  # in the run directory: who has claimed it, the first script of a job that begins
+WITHDRAWN = "withdrawn"  # or somebody who withdrew the job before any could
+
 
 class NodeStatus(StrEnum):
     """What a node is good for. Slurm's many state words are folded into these."""
@@ -227,8 +230,15 @@ class Scheduler(ABC):
         """Returns also when the job has ended or is gone: cancelling twice is harmless."""
 
     @abstractmethod
-    def withdraw_command(self, native_id: str, token: str) -> Command:
-        """Cancels as `cancel_command` does, but only what has not started; read with `read_cancel`."""
+    def withdraw_command(self, native_id: str, token: str, run_dir: str) -> Command:
+        """Cancels as `cancel_command` does, but only a job of which no script has begun, and then none will.
+
+        It claims the run directory first, as the job's own script does (`CLAIM`); doing it again is harmless.
+        """
+
+    @abstractmethod
+    def read_withdraw(self, answer: Answer) -> bool:
+        """False when it has begun and was left alone. Raises when that is not known; the claim may stand."""
 
     @abstractmethod
     def load_command(self) -> Command:

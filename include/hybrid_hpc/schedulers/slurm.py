@@ -16,7 +16,7 @@ from typing_extensions import override
 from hybrid_hpc.commands import Answer, Command
 from hybrid_hpc.errors import Invalid, NoAccounting, Problem, Unreadable
 from hybrid_hpc.schedulers import slurm_history, slurm_nodes, slurm_queue
-from hybrid_hpc.schedulers.base import Found, JobRecord, JobRecords, Load, Scheduler, Submission
+from hybrid_hpc.schedulers.base import WITHDRAWN, Found, JobRecord, JobRecords, Load, Scheduler, Submission
 from hybrid_hpc.schedulers.sections import NONCE, Section, Sections, one_round_trip, read_sections
 from hybrid_hpc.schedulers.slurm_script import batch_script
 from hybrid_hpc.schedulers.slurm_trouble import (
@@ -45,11 +45,21 @@ _WHOLE = (
     'script=$(cat; echo .); [ "$(printf %s "$script" | wc -c)" -eq "$(($0 + 1))" ] || '
     '{ echo "hybrid-hpc: the script did not arrive whole" >&2; exit 74; }; printf %s "${script%.}" | "$@"'
 )
+_BEGUN = 75  # what a job ends with, too, that finds another's claim
+_NOT_CLAIMED = (73, 74)
 # scontrol asks for no name: in a cluster that was built anew, another's held job may have the number.
 _RELEASE = (
     'name=$(squeue --noheader --states=all --jobs="$2" --format=%j 2>/dev/null | sort -u); '
     '[ -z "$name" ] || [ "$name" = "$1" ] || '
     '{ echo "hybrid-hpc: job $2 is not $1 any more" >&2; exit 65; }; exec scontrol release "$2"'
+)
+# Claims the run directory as the job's own script would, by the first rename: from then on it cannot begin,
+# whatever the scheduler makes of it meanwhile. A filter of scancel's is applied before it asks, too early.
+_WITHDRAW = (
+    'claim="$3/claimed"; mine="$claim.withdrawn.$$"; '
+    f'mkdir -p "$mine" && echo {WITHDRAWN} >"$mine/native_id" || exit 73; '
+    'mv -T "$mine" "$claim" 2>/dev/null || rm -rf "$mine"; owner=$(cat "$claim/native_id") || exit 74; '
+    f'[ "$owner" = {WITHDRAWN} ] || exit {_BEGUN}; exec scancel --name="$1" "$2"'
 )
 
 _SQUEUE = f"squeue --noheader --all --Format='{slurm_queue.FORMAT}'"
@@ -143,9 +153,17 @@ class Slurm(Scheduler):
         return _asking("cancel", "scancel", f"--name={token}", _checked_id(native_id))
 
     @override
-    def withdraw_command(self, native_id: str, token: str) -> Command:
-        waiting = ("--state=PENDING", f"--name={token}", _checked_id(native_id))
-        return _asking("withdraw", "scancel", *waiting)
+    def withdraw_command(self, native_id: str, token: str, run_dir: str) -> Command:
+        return _asking("withdraw", "sh", "-c", _WITHDRAW, "hh", token, _checked_id(native_id), run_dir)
+
+    @override
+    def read_withdraw(self, answer: Answer) -> bool:
+        if answer.exit_status == _BEGUN:
+            return False
+        if answer.exit_status in _NOT_CLAIMED:
+            raise_refused(answer, "withdraw the job")
+        self.read_cancel(answer)
+        return True
 
     @override
     def read_cancel(self, answer: Answer) -> None:
