@@ -105,7 +105,7 @@ def short_of_quota(house: House) -> Iterator[Run]:
 def test_a_job_that_azures_quota_keeps_waiting_moves_on_premises_in_the_same_run(
     house: House, short_of_quota: Run
 ) -> None:
-    run, why = short_of_quota, "the Azure quota of the region is reached: 0 of 0 cores are in use"
+    run, why = short_of_quota, "the Azure quota of the family of Standard_F16s_v2 is reached: 0 of 0 cores"
     assert house.scientist.state(run) == "success", house.seen(run)
     assert why in house.scientist.told(run, "azure.wait_in_queue")
     note = str(house.scientist.run(*run)["note"])
