@@ -100,8 +100,9 @@ def troubles(house: House) -> Iterator[Troubles]:
     on_azure = {"cluster": "azure", **TERMS}
     start, gate = house.scientist.start, new_gate()
     steady = start(name="steady", cluster="onprem", script=waits_at(gate), walltime="10")
-    evicted = _evicted(house, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
     spot = _evicted(house, name="spot", tasks_per_node=16, spot="allowed")
+    # last: had its large node come back before boots are slow, the job that waits for one would not wait
+    evicted = _evicted(house, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
     house.misbehave(boot_s=BOOT_S, no_capacity=["gpu"])
     placed = start(name="placed", tasks_per_node=96, **on_azure)
     gpu = start(name="gpu", gpus_per_node=1, **on_azure)
