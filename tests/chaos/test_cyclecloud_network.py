@@ -84,10 +84,10 @@ async def test_nodes_whose_creation_was_not_answered_are_made_once(
     row = await azure.way.submit(
         new_job("#!/bin/bash\nhostname\n", partition="htc", cluster="azure", nodes=2, cpus_per_task=16)
     )
-    await azure.run(row)
+    told = await azure.run(row)
     assert wire._trigger is None, "the creation went through the proxy"
     made = (await nodes_added(azure.way.lab))[len(before) :]
-    assert len(made) == len(set(made)) <= 2
+    assert len(made) == len(set(made)) <= 2, told
     assert (await azure.way.collect(row, tmp_path)).succeeded
 
 
