@@ -100,6 +100,7 @@ class World:
     on_its_way: list[OnItsWay] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    overslept: set[str] = field(default_factory=set)  # names sent when their row no longer said so
     recorded: dict[str, str] = field(default_factory=dict)  # what the rivals keep instead of a ledger
 
     def now(self) -> datetime:
@@ -178,6 +179,8 @@ class Link:
     def _submit(self, command: Command) -> Answer:
         world, fate = self.world, self.fates.popleft() if self.fates else Fate.ANSWERED
         name, held = name_of(command.stdin or ""), "--hold" in command.argv
+        if self.until is None or self.jumps != world.jumps or world.now() >= self.until:
+            world.overslept.add(name)
         if fate is Fate.NO_CONNECTION:
             raise Unreachable("head node: connection refused")
         if fate is Fate.REFUSED:
