@@ -58,6 +58,12 @@ def test_the_first_decision_stands(ledger: Ledger) -> None:
     assert made.decided_at == NOW
 
 
+def test_an_attempt_knows_the_decision_that_sent_it(ledger: Ledger) -> None:
+    assert ledger.decision_of(ledger.intend(replace(JOB, key=replace(KEY, run_id="by hand"))).token) is None
+    ledger.record_decision(KEY, request=REQUEST, decision=Chosen("onprem"))
+    assert ledger.decision_of(ledger.intend(JOB).token) == {"cluster": "onprem", "mode": "json"}
+
+
 def test_a_cleared_choice_is_a_new_decision_and_the_newest_counts(ledger: Ledger) -> None:
     cleared = replace(KEY, generation=1)
     ledger.record_decision(KEY, request=REQUEST, decision=Chosen("onprem"))

@@ -30,6 +30,7 @@ PAGE = "/"
 JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation")
 FILES = ("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg")
 EVERYTHING = (PAGE, *JSON, *FILES)
+JOB = "/jobs/hh-nothing"
 
 
 @pytest.fixture(scope="session")
@@ -100,21 +101,21 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 6
+    assert len(app.routes) == 7
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path
         assert route.methods == {"GET"}, route.path
 
 
-@pytest.mark.parametrize("path", EVERYTHING)
+@pytest.mark.parametrize("path", [*EVERYTHING, JOB])
 def test_without_a_login_every_path_answers_401(nobody: TestClient, path: str) -> None:
     answer = nobody.get(path)
     assert answer.status_code == 401
     assert answer.json() == {"detail": "Not authenticated"}
 
 
-@pytest.mark.parametrize("path", EVERYTHING)
+@pytest.mark.parametrize("path", [*EVERYTHING, JOB])
 def test_without_the_right_to_read_the_runs_every_path_answers_403(
     app: FastAPI, airflow: SimpleNamespace, path: str
 ) -> None:
@@ -131,7 +132,7 @@ def test_there_is_nothing_else(viewer: TestClient, path: str) -> None:
     assert viewer.get(path).status_code == 404
 
 
-@pytest.mark.parametrize("path", [*EVERYTHING, "/nothing"])
+@pytest.mark.parametrize("path", [*EVERYTHING, JOB, "/nothing"])
 def test_every_answer_forbids_what_is_not_the_pages_own(
     nobody: TestClient, app: FastAPI, airflow: SimpleNamespace, path: str
 ) -> None:
@@ -142,6 +143,21 @@ def test_every_answer_forbids_what_is_not_the_pages_own(
         assert not [part for part in policy if "unsafe" in part]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_page_of_a_job_is_for_who_may_read_its_dag_and_404_for_all_others(
+    app: FastAPI, ledger: Ledger, airflow: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Strict(airflow.manager):  # type: ignore[misc, name-defined]
+        def is_authorized_dag(self, *, details: Any = None, **_: Any) -> bool:
+            return bool(details.id == "hpc_job")
+
+    monkeypatch.setattr(airflow.auth, "instance", Strict())
+    mine, theirs = add_job(ledger, 1, name="mine"), add_job(ledger, 2, name="theirs", dag_id="secret_dag")
+    client = log_in(app, airflow, "viewer")
+    assert "mine" in client.get(f"/jobs/{mine.token}").text
+    hidden, missing = client.get(f"/jobs/{theirs.token}"), client.get(JOB)
+    assert (hidden.status_code, hidden.text) == (404, missing.text)
 
 
 def test_the_page_and_its_files_are_what_they_say(viewer: TestClient) -> None:

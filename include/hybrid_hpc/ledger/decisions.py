@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, select
@@ -91,6 +92,14 @@ class DecisionQueries(Database):
     def move_from(self, token: str) -> DecisionRow | None:
         """The decision where the job of this attempt goes, None when it has not been made."""
         return self._newest(DECISIONS.c.left_token == token)
+
+    def decision_of(self, token: str) -> Mapping[str, Any] | None:
+        """The whole decision that sent this attempt, as JSON; None when there is none."""
+        chosen = JOBS.c.decision_id == DECISIONS.c.id
+        statement = select(DECISIONS.c.decision).join(JOBS, chosen).where(JOBS.c.token == token)
+        with self._transaction() as connection:
+            found: Mapping[str, Any] | None = connection.scalar(statement)
+        return found
 
     def _newest(self, condition: ColumnElement[bool]) -> DecisionRow | None:
         newest = (DECISIONS.c.generation.desc(), DECISIONS.c.move.desc())

@@ -1,4 +1,4 @@
-"""The app that Airflow mounts at ``/hpc``: one page, and the same as JSON below ``/hpc/api``.
+"""The app that Airflow mounts at ``/hpc``: a page, the same as JSON below ``/hpc/api``, a page for each job.
 
 Every route is a plain ``def``: the ledger's calls block, and Airflow's server has one event loop.
 """
@@ -18,7 +18,7 @@ from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc_airflow.web import reading
 from hybrid_hpc_airflow.web.access import MayReadDep, reader
 from hybrid_hpc_airflow.web.headers import SafeHeaders
-from hybrid_hpc_airflow.web.rendering import HERE, page_html, trouble_html
+from hybrid_hpc_airflow.web.rendering import HERE, job_html, page_html, trouble_html
 from hybrid_hpc_airflow.web.views import AlertView, JobsView, ReconciliationView, WayView
 
 STATIC = {
@@ -70,6 +70,16 @@ def show(ledger: LedgerDep, clusters: ClustersDep, may_read: MayReadDep, now: No
     return HTMLResponse(page_html(reading.read_page(ledger, clusters, may_read, now)))
 
 
+@page.get("/jobs/{token}", response_class=HTMLResponse)
+def job(token: str, ledger: LedgerDep, may_read: MayReadDep, now: NowDep) -> HTMLResponse:
+    """The page of one job; 404 as well for one that the reader may not see, so that nobody learns of it."""
+    found = reading.read_job(ledger, token, may_read, now)
+    if found is None:
+        sentence = "There is no such job, or you may not read the runs of its DAG."
+        return HTMLResponse(trouble_html(sentence, "../"), status.HTTP_404_NOT_FOUND)
+    return HTMLResponse(job_html(found))
+
+
 @page.get("/static/{name}")
 def static(name: str) -> Response:
     """The page's own files; no other name is looked for."""
@@ -107,6 +117,7 @@ def reconciliation(ledger: LedgerDep, may_read: MayReadDep) -> ReconciliationVie
 def _trouble(request: Request, error: Exception) -> Response:
     """503 in a sentence: the ledger does not answer, or clusters.yaml cannot be read."""
     code = status.HTTP_503_SERVICE_UNAVAILABLE
-    if "/api/" in request.scope["path"].removeprefix(request.scope.get("root_path", "")):
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    if "/api/" in path:
         return JSONResponse({"detail": str(error)}, code)
-    return HTMLResponse(trouble_html(str(error)), code)
+    return HTMLResponse(trouble_html(str(error), "../" if path.startswith("/jobs/") else ""), code)

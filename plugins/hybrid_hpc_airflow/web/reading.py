@@ -10,6 +10,7 @@ from hybrid_hpc.breaker_rules import CYCLECLOUD
 from hybrid_hpc.clusters import Cluster, Clusters
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.overview import OpenCount
+from hybrid_hpc_airflow.web.job_view import JobPage, job_page
 from hybrid_hpc_airflow.web.views import (
     AlertView,
     ClusterView,
@@ -37,6 +38,14 @@ def read_page(ledger: Ledger, clusters: Clusters, may_read: MayRead, now: dateti
         jobs=_jobs(ledger, counts, may_read, SHOWN),
         reconciliation=read_reconciliation(ledger, may_read),
     )
+
+
+def read_job(ledger: Ledger, token: str, may_read: MayRead, now: datetime) -> JobPage | None:
+    """One job, None when there is none that the reader may see."""
+    row = ledger.job(token)
+    if row is None or not may_read(row.dag_id):
+        return None
+    return job_page(row, ledger.decision_of(token), ledger.usage_of(token), now)
 
 
 def read_alerts(ledger: Ledger, may_read: MayRead) -> tuple[AlertView, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hybrid_hpc_airflow.web import wording
+from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
 
 HERE = Path(__file__).parent
@@ -15,12 +16,17 @@ HERE = Path(__file__).parent
 
 def page_html(page: Page) -> str:
     """The whole page."""
-    return _environment().get_template("page.html").render(page=page, now=page.now)
+    return _environment().get_template("page.html").render(page=page, now=page.now, root="")
 
 
-def trouble_html(sentence: str) -> str:
-    """The page when there is nothing to show, and why."""
-    return _environment().get_template("trouble.html").render(sentence=sentence)
+def job_html(page: JobPage) -> str:
+    """The whole page of one job, one folder below the other."""
+    return _environment().get_template("job.html").render(page=page, now=page.now, root="../")
+
+
+def trouble_html(sentence: str, root: str = "") -> str:
+    """The page when there is nothing to show, and why; ``root`` is the way up to the first page."""
+    return _environment().get_template("trouble.html").render(sentence=sentence, root=root)
 
 
 @cache

@@ -17,13 +17,13 @@ function inUse() {
 function replaceMain(fresh) {
   const focused = document.activeElement?.getAttribute("href");
   document.querySelector("main").replaceWith(document.adoptNode(fresh));
-  const links = [...document.querySelectorAll("a.run")];
+  const links = [...document.querySelectorAll("a")];
   links.find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
 }
 
 async function refresh() {
   try {
-    const answer = await fetch("./", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) });
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
     if (fresh && !inUse()) {
       replaceMain(fresh);
