@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Literal
 
 from hybrid_hpc.endings import ending, exit_code_text, runs_text
@@ -120,9 +121,14 @@ def _seconds(value: object) -> float | None:
 def _lives(records: Sequence[JobRecord]) -> dict[str, list[JobRecord]]:
     """The lives of every task, the last one last: a requeued job has several under one id."""
     lives: dict[str, list[JobRecord]] = {}
-    for record in sorted(records, key=lambda life: (life.submitted_at or 0.0, life.started_at or 0.0)):
+    for record in sorted(records, key=_came):
         lives.setdefault(record.task, []).append(record)
     return lives
+
+
+def _came(life: JobRecord) -> tuple[float, float]:
+    """Only the last life can have no start: it takes one to be requeued, maybe within the same second."""
+    return life.submitted_at or 0.0, inf if life.started_at is None else life.started_at
 
 
 def _end(lives: Sequence[JobRecord], written: ExitRecord | None, cancelled_by: str) -> Outcome:

@@ -141,6 +141,14 @@ def test_of_a_job_that_ran_again_the_last_life_counts() -> None:
     assert outcome.started_at == 105.0, "it started when its first life did"
 
 
+def test_a_life_that_was_cancelled_before_it_ran_follows_one_of_the_same_second() -> None:
+    """Its node failed, it was queued again and cancelled, all within the second in which it was submitted."""
+    lost = life(S.NODE_FAIL, started_at=100.0, ended_at=100.0)
+    cancelled = life(S.CANCELLED, **NEVER_RAN, ended_at=100.0)
+    for records in ([lost, cancelled], [cancelled, lost]):
+        assert outcome_of(records).state is S.CANCELLED
+
+
 def test_an_exit_record_of_an_earlier_life_proves_nothing_about_the_next() -> None:
     lives = [life(S.NODE_FAIL), life(S.RUNNING, submitted_at=200.0)]
     assert outcome_of(lives, [wrote(0, ended_at=117.0)]).state is S.UNKNOWN
