@@ -116,7 +116,7 @@ def job_values(number: int) -> dict[str, Any]:
 def queue_answer(rows: Sequence[JobRow]) -> Answer:
     """What the head node says when all of them wait."""
     lines = "\n".join(_line(row) for row in rows)
-    sections = {"clock": str(int(time.time())), "jobs": lines, "nodes": NODE, "end": ""}
+    sections = {"clock": str(int(time.time())), "nodes": NODE, "jobs": lines, "end": ""}
     closed = [f"{text}\nhh-{NONCE} {name} 0\n" for name, text in sections.items()]
     return Answer(0, f"hh-begin {NONCE}\n" + "".join(closed), "")
 

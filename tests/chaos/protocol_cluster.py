@@ -144,7 +144,7 @@ class Cluster:
         if label == "load":
             waiting = [job for job in self.queue() if not job.ended]
             clock = [str(EPOCH + int(self.time))]
-            return self._sections(clock=clock, jobs=self._lines(waiting), nodes=[NODES])
+            return self._sections(clock=clock, nodes=[NODES], jobs=self._lines(waiting))
         assert label == "history", label
         asked = words[-1].split(",")
         return self._sections(records=[row for one in asked for row in self._records(one, "")])

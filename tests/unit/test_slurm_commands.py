@@ -166,6 +166,12 @@ def test_nodes_change_in_one_call_with_the_reason_on_one_line(head_node: HeadNod
     assert argv == ["update", "NodeName=node01,node02", "State=DRAIN", "Reason=two lines 'x'"]
 
 
+def test_the_nodes_are_read_before_the_queue(head_node: HeadNodeStandIn) -> None:
+    """A job that starts in between is then seen to run; else it would wait beside its own nodes, all busy."""
+    said = head_node.run(SLURM.load_command()).stdout
+    assert said.index(" nodes 0") < said.index(" jobs 0")
+
+
 def test_one_part_that_fails_does_not_keep_the_others_away(head_node: HeadNodeStandIn) -> None:
     head_node.program("squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Socket timed out' >&2\nexit 1\n")
     answer = head_node.run(SLURM.load_command())

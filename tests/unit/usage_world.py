@@ -99,7 +99,7 @@ class AccountingHeadNode:
         if command.label in self.trouble:
             raise self.trouble[command.label]
         if command.label == "load":
-            return _answer(clock=[_unix(self.now)], jobs=[], nodes=[NODE])
+            return _answer(clock=[_unix(self.now)], nodes=[NODE], jobs=[])
         since, until = (_seconds(text) for text in command.argv[-2:])
         self.asked.append((since, until))
         there = [each for each in self.lives if each.began < until and each.ended >= since]

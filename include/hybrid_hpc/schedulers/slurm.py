@@ -64,10 +64,11 @@ _WITHDRAW = (
 
 _SQUEUE = f"squeue --noheader --all --Format='{slurm_queue.FORMAT}'"
 _SACCT = f'sacct --noheader --parsable2 --duplicates --delimiter="{NONCE}" --format={slurm_history.FORMAT}'
+# Nodes first: else a job that starts in between is seen to wait beside its own nodes, busy, and gets others.
 _LOAD = {
     "clock": "date +%s",
-    "jobs": f"{_SQUEUE} --sort=-p,V,i",
     "nodes": "scontrol --all --details --oneliner show node",
+    "jobs": f"{_SQUEUE} --sort=-p,V,i",
 }
 # Without --starttime sacct looks back to midnight only; a retry looks for its token days later at most.
 # 2>&1: a silent accounting must not spoil what the queue knows, so stderr is of squeue alone.
