@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
 
 from hybrid_hpc.jobs import JobState, token
-from tests.e2e.house import House, new_gate, waits_at
+from tests.e2e.house import House, new_gate, until, waits_at
 from tests.e2e.scientist import Run
 
 TERMS = {"script": "#!/bin/bash\nhostname\n", "walltime": "10"}
@@ -100,10 +100,12 @@ def troubles(house: House) -> Iterator[Troubles]:
     on_azure = {"cluster": "azure", **TERMS}
     start, gate = house.scientist.start, new_gate()
     steady = start(name="steady", cluster="onprem", script=waits_at(gate), walltime="10")
-    spot = _evicted(house, name="spot", tasks_per_node=16, spot="allowed")
-    # last: had its large node come back before boots are slow, the job that waits for one would not wait
-    evicted = _evicted(house, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
-    house.misbehave(boot_s=BOOT_S, no_capacity=["gpu"])
+    spot = _evicted(house, {}, name="spot", tasks_per_node=16, spot="allowed")
+    # Last, and with slow boots from then on: else the job that is to wait for a large node would find one.
+    faults = {"boot_s": BOOT_S, "no_capacity": ["gpu"]}
+    evicted = _evicted(house, faults, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
+    lost = house.job(evicted)
+    until(lambda: "NODE_FAIL" in house.accounting("azure", lost.token).values(), "Slurm to miss the node")
     placed = start(name="placed", tasks_per_node=96, **on_azure)
     gpu = start(name="gpu", gpus_per_node=1, **on_azure)
     house.until_told(gpu, "azure.wait_in_queue", "no capacity")
@@ -121,7 +123,7 @@ def troubles(house: House) -> Iterator[Troubles]:
     house.misbehave()
 
 
-def _evicted(house: House, **asked: object) -> Run:
+def _evicted(house: House, faults: Mapping[str, object], **asked: object) -> Run:
     """A job whose node is taken away as soon as it runs; it is to be sent anew, and then ends at once."""
     seen = new_gate()
     here = f'"$SLURM_SUBMIT_DIR/../{seen}"'
@@ -129,7 +131,7 @@ def _evicted(house: House, **asked: object) -> Run:
     run = house.scientist.start(script=script, cluster="azure", walltime="20", **asked)
     row = house.until_running(run)
     house.until_state(run, "azure.wait_for_completion", "deferred")
-    house.misbehave(evict=list(row.node_names))
+    house.misbehave(evict=list(row.node_names), **faults)
     return run
 
 
