@@ -93,6 +93,7 @@ class JobTrigger(ClusterTrigger):
         self.moves_left = moves_left
         self._token = ""
         self._told = ""
+        self._due = False  # to be sent anew, whatever the next poll sees
         self._over = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -114,8 +115,8 @@ class JobTrigger(ClusterTrigger):
             self._over = True
             yield TaskSkippedEvent()
             return
-        seen, again = _seen(row), self._is_due(row)
-        if self._wait_is_over(seen) and not again:
+        seen, self._due = _seen(row), self._is_due(row)
+        if self._wait_is_over(seen) and not self._due:
             self.log.info("%s: %s", self.cluster, seen.sentence)
             yield await self._ending(seen, ledger)
             return
@@ -130,7 +131,7 @@ class JobTrigger(ClusterTrigger):
                 yield TaskSkippedEvent()
                 return
             ended = (report and self._wait_is_over(report)) or await self._is_settled(ledger, poll, report)
-            if (ended or again) and not (again := await self._goes_again(ledger)):
+            if (ended or self._due) and not await self._goes_again(ledger):
                 yield await self._ending(report, ledger)
                 return
 
@@ -170,14 +171,13 @@ class JobTrigger(ClusterTrigger):
         """True when there is, or will be, another attempt to wait for: lost with its nodes, sent anew."""
         try:
             row = await self._find(ledger)
-            if self._is_due(row):
-                row = await self._sent_anew(row, ledger) or row
+            sent = await self._sent_anew(row, ledger) if self._is_due(row) else None
         except HybridHpcError as error:
             self.log.warning("%s: not submitted anew: %s", self.cluster, error)
-            return error.waiting_helps
-        anew = row.token != self._token
-        self._token = row.token
-        return anew
+            self._due = error.waiting_helps
+            return self._due
+        waited_for, self._token, self._due = self._token, (sent or row).token, False
+        return sent is not None or self._token != waited_for
 
     async def _sent_anew(self, row: JobRow, ledger: Ledger) -> JobRow | None:
         site_file = load_clusters()
