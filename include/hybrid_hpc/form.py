@@ -42,7 +42,8 @@ def request_schema(clusters: Clusters) -> dict[str, dict[str, Any]]:
         name: _param(name, field, required=name in schema["required"])
         for name, field in schema["properties"].items()
     }
-    for name, choices in _choices(clusters).items():
+    few = {name: _drop_down(field["enum"]) for name, field in schema["properties"].items() if "enum" in field}
+    for name, choices in (few | _choices(clusters)).items():
         fields[name].update(choices)
     return fields
 
@@ -97,8 +98,6 @@ def _choices(clusters: Clusters) -> dict[str, dict[str, Any]]:
             "values_display": {"auto": "auto: the one that fits best", **titles},
         },
         "gpu_type": _drop_down(clusters.gpu_types),
-        "on_node_failure": _drop_down(("fail", "resubmit")),
-        "spot": _drop_down(("never", "allowed")),
     }
     if all(cluster.projects is not None for cluster in clusters.clusters.values()):
         return {**chosen, "project": _drop_down(clusters.projects)}

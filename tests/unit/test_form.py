@@ -145,3 +145,13 @@ def test_airflow_itself_refuses_what_is_plainly_wrong(
     form: dict[str, dict[str, Any]], name: str, wrong: object
 ) -> None:
     assert not accepts(form[name], wrong)
+
+
+def test_a_field_of_few_words_is_a_drop_down_of_just_these() -> None:
+    fields = request_schema(load_clusters())
+    offered = {name: fields[name]["enum"] for name in ("on_blocked", "on_node_failure", "spot")}
+    assert offered == {
+        "on_blocked": [None, "move", "wait", "fail"],
+        "on_node_failure": [None, "fail", "resubmit"],
+        "spot": [None, "never", "allowed"],
+    }
