@@ -67,10 +67,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def app(airflow: SimpleNamespace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The app over a ledger of its own, in an Airflow where nobody is logged in yet."""
     from hybrid_hpc_airflow.web import app as web  # noqa: PLC0415  it imports airflow
+    from hybrid_hpc_airflow.web import dependencies  # noqa: PLC0415
 
     monkeypatch.setattr(airflow.auth, "instance", airflow.manager())
     made = web.make_app()
-    made.dependency_overrides[web.ledger] = lambda: ledger
+    made.dependency_overrides[dependencies.ledger] = lambda: ledger
     made.dependency_overrides[utc_now] = lambda: NOW + timedelta(seconds=4)
     return made
 
@@ -200,10 +201,10 @@ def test_the_api_lists_as_many_jobs_as_asked_for_and_no_nonsense(viewer: TestCli
 
 
 def test_a_ledger_that_does_not_answer_is_told_in_a_sentence(app: FastAPI, viewer: TestClient) -> None:
-    from hybrid_hpc_airflow.web import app as web  # noqa: PLC0415
+    from hybrid_hpc_airflow.web import dependencies  # noqa: PLC0415
 
     gone = Ledger(f"postgresql://a:s3cret@127.0.0.1:{free_base_port(1)}/ledger")
-    app.dependency_overrides[web.ledger] = lambda: gone
+    app.dependency_overrides[dependencies.ledger] = lambda: gone
     page = viewer.get(PAGE)
     assert page.status_code == 503
     assert "the ledger&#39;s database does not answer" in page.text
@@ -218,14 +219,14 @@ def test_a_ledger_that_does_not_answer_is_told_in_a_sentence(app: FastAPI, viewe
 def test_a_missing_connection_and_a_wrong_clusters_file_are_told_too(
     app: FastAPI, viewer: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hybrid_hpc_airflow.web import app as web  # noqa: PLC0415
+    from hybrid_hpc_airflow.web import dependencies  # noqa: PLC0415
 
     (tmp_path / "clusters.yaml").write_text("clusters: 7\n")
     monkeypatch.setenv("HYBRID_HPC_CLUSTERS", str(tmp_path / "clusters.yaml"))
     wrong = viewer.get(PAGE)
     assert (wrong.status_code, "clusters.yaml:1" in wrong.text) == (503, True)
     monkeypatch.delenv("HYBRID_HPC_CLUSTERS")
-    del app.dependency_overrides[web.ledger]
+    del app.dependency_overrides[dependencies.ledger]
     monkeypatch.delenv("AIRFLOW_CONN_HYBRID_HPC_LEDGER", raising=False)
     missing = viewer.get("/api/alerts")
     assert missing.status_code == 503

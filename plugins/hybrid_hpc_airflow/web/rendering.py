@@ -12,21 +12,22 @@ from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
 
 HERE = Path(__file__).parent
+PAGES = {"Now": ""}  # the pages in the navigation, by where they are below the first one
 
 
 def page_html(page: Page) -> str:
     """The whole page."""
-    return _environment().get_template("page.html").render(page=page, now=page.now, root="")
+    return _environment().get_template("page.html").render(page=page, now=page.now, root="", here="Now")
 
 
 def job_html(page: JobPage) -> str:
     """The whole page of one job, one folder below the other."""
-    return _environment().get_template("job.html").render(page=page, now=page.now, root="../")
+    return _environment().get_template("job.html").render(page=page, now=page.now, root="../", here="")
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
     """The page when there is nothing to show, and why; ``root`` is the way up to the first page."""
-    return _environment().get_template("trouble.html").render(sentence=sentence, root=root)
+    return _environment().get_template("trouble.html").render(sentence=sentence, root=root, here="")
 
 
 @cache
@@ -37,4 +38,5 @@ def _environment() -> Environment:
     )
     words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span)
     made.filters.update({word.__name__: word for word in words})
+    made.globals["pages"] = PAGES
     return made
