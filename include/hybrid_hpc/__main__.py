@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hybrid_hpc.cluster_template import template_of
 from hybrid_hpc.clusters import Cluster, load_clusters
 from hybrid_hpc.doctor import Finding, OpenSite, examine
-from hybrid_hpc.errors import Invalid
+from hybrid_hpc.errors import Invalid, Refused
 
 # Where connections come from: a module with an `open_site`. This package knows no Airflow.
 CONNECTIONS = "hybrid_hpc_airflow.outside_tasks"
@@ -29,11 +30,6 @@ app = typer.Typer(
 console = Console(soft_wrap=True, highlight=False)
 
 
-@app.callback()
-def main() -> None:
-    """Keeps `doctor` a command of its own while it is the only one."""
-
-
 @app.command()
 def doctor(
     names: Annotated[list[str] | None, typer.Argument(help="Clusters to check; left out: all.")] = None,
@@ -42,6 +38,16 @@ def doctor(
     clusters, open_site = _chosen(names or ()), _open_site()
     wells = [asyncio.run(_examine(cluster, open_site)) for cluster in clusters]
     raise typer.Exit(0 if all(wells) else 1)
+
+
+@app.command()
+def template(name: Annotated[str, typer.Argument(help="An elastic cluster of clusters.yaml.")]) -> None:
+    """Prints the CycleCloud cluster template that makes the cluster as clusters.yaml describes it."""
+    (cluster,) = _chosen([name])
+    try:
+        typer.echo(template_of(cluster), nl=False)
+    except Refused as error:
+        raise _end(str(error)) from error
 
 
 def _chosen(names: Sequence[str]) -> list[Cluster]:
