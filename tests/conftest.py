@@ -18,6 +18,7 @@ from lab.testing import LabOf, labs
 from lab.testing_stack import running_stack
 from tests.e2e.house import House
 from tests.e2e.scientist import Scientist
+from tests.otlp import Received, exports_to, receiver
 
 AUTHORS = (
     "authors_pipeline",
@@ -82,7 +83,14 @@ def lab(lab_of: LabOf, request: pytest.FixtureRequest) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def exported() -> Iterator[Received]:
+    """The metrics and traces that the house exports."""
+    with receiver() as received:
+        yield received
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, exported: Received) -> Iterator[Stack]:
     """PostgreSQL, the two clusters, CycleCloud, the ledger and Airflow, up.
 
     Its DAGs are the project's and those of tests/e2e/dags, which authors of pipelines might write. Its
@@ -92,7 +100,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for file in [*(PROJECT / "dags").glob("*.py"), *(PROJECT / "tests/e2e/dags").glob("*.py")]:
         (dags / file.name).symlink_to(file)
     deaths = {crash.FOLDER_VARIABLE: str(tmp_path_factory.mktemp("deaths"))}
-    settings = StackSettings(dags=dags, dag_ids=("hpc_job", *AUTHORS), environment=deaths)
+    environment = {**deaths, **exports_to(exported)}
+    settings = StackSettings(dags=dags, dag_ids=("hpc_job", *AUTHORS), environment=environment)
     with running_stack(settings=settings) as stack:
         yield stack
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from hybrid_hpc import telemetry
 from hybrid_hpc.cyclecloud import ClusterStatus, Creation, CycleCloudClient, Node, NodeSet
 from hybrid_hpc.demand import Demand, NewNode, NodeAsk, demand_of
 from hybrid_hpc.errors import HybridHpcError
@@ -135,11 +136,19 @@ class Asking:
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
             self._silence[ask.partition] = now, f"CycleCloud gave no nodes: {silence(error)}"
+            self._tell(len(ask.names), 0, type(error).__name__)
             return set()
         message = "; ".join(dict.fromkeys(creation.messages))
         await asyncio.to_thread(self._ledger.answer_nodes, request_id, added=creation.added, message=message)
         log.info("%s: asked for %s, %d added", self.cluster.name, ", ".join(ask.names), creation.added)
+        self._tell(len(ask.names), creation.added, "answered")
         return self._taken(ask, creation, now)
+
+    def _tell(self, asked: int, added: int, outcome: str) -> None:
+        name = self.cluster.name
+        telemetry.count("hybrid_hpc.scale.requests", cluster=name, outcome=outcome)
+        telemetry.count("hybrid_hpc.scale.nodes", asked, cluster=name, outcome="asked for")
+        telemetry.count("hybrid_hpc.scale.nodes", added, cluster=name, outcome="added")
 
     def _is_written(self, ask: NodeAsk, request_id: str) -> bool:
         """False when somebody else asks for one of these nodes, or has since we looked."""

@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from hybrid_hpc import telemetry
 from hybrid_hpc.breaker_rules import Row, State, is_failure, opening, why
 from hybrid_hpc.errors import AccessDenied, ConnectionLost, HybridHpcError, Shut
 
@@ -238,6 +239,7 @@ class Breaker:
 
     def _remember(self, state: State) -> None:
         self._state, self._looked_at = state, time.monotonic()
+        telemetry.stand("hybrid_hpc.breaker.open", float(state.opened_at is not None), target=self.target)
 
     async def _ask(self, question: Callable[[Store], T]) -> T | None:
         """None when there is no ledger or when it does not answer."""

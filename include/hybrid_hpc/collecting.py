@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hybrid_hpc import job_story
 from hybrid_hpc.errors import ConnectionLost, HybridHpcError, Unavailable
 from hybrid_hpc.findings import UNKNOWN
 from hybrid_hpc.headnode import HeadNode, RemoteFile
@@ -98,9 +99,15 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     ours = Ours(row.token, row.native_id, row.submitted_by)
     usage = [usage_row(record, site.cluster, ours) for record in filter(is_usage, records)]
     await asyncio.to_thread(ledger.save_usage, usage)
-    await asyncio.to_thread(ledger.settle, row.token, outcome)
+    if await asyncio.to_thread(ledger.settle, row.token, outcome):
+        await asyncio.to_thread(_tell_story, row.token, ledger)
     await asyncio.to_thread(ledger.clear_alert, row.token, UNKNOWN)
     return row, outcome, usage
+
+
+def _tell_story(token: str, ledger: Ledger) -> None:
+    if settled := ledger.job(token):
+        job_story.tell(settled, ledger.decision_of(token))
 
 
 async def collect(row: JobRow, *, site: Site, ledger: Ledger, results: Path) -> Collected:

@@ -23,7 +23,7 @@ from asyncssh.constants import (
     OPEN_UNKNOWN_CHANNEL_TYPE,
 )
 
-from hybrid_hpc import remote_files
+from hybrid_hpc import remote_files, telemetry
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.commands import Answer, Command, shell_text
 from hybrid_hpc.errors import ConnectionLost, Refused, Shut, TooLong, Unavailable, Unreachable
@@ -89,9 +89,11 @@ class HeadNode:
         `ConnectionLost` (it was sent, and its answer is missing or cut) or `TooLong` (it printed more than
         64 MiB).
         """
-        self.commands_run[command.label or command.argv[0]] += 1
-        async with self._breaker.heard(lambda: self._link.connected_at):
-            return await self._run(command, timeout_s or self._timeout_s)
+        label = command.label or command.argv[0]
+        self.commands_run[label] += 1
+        with telemetry.span("hpc.head_node.run", cluster=self.name, command=label):
+            async with self._breaker.heard(lambda: self._link.connected_at):
+                return await self._run(command, timeout_s or self._timeout_s)
 
     async def _run(self, command: Command, limit_s: float) -> Answer:
         call = _Call(self.name, command)

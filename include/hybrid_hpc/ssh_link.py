@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import asyncssh
 
+from hybrid_hpc import telemetry
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.errors import AccessDenied, HybridHpcError, Unreachable
 
@@ -74,9 +75,11 @@ class SshLink:
         except HybridHpcError as error:
             # Here, where one connects at a time: who waits for a turn must not repeat a refused login.
             await self._breaker.failed(error, began)
+            telemetry.count("hybrid_hpc.ssh.connections", cluster=self.name, outcome=type(error).__name__)
             raise
         connection.set_keepalive(KEEPALIVE_S, 4)
         self.connections_made += 1
+        telemetry.count("hybrid_hpc.ssh.connections", cluster=self.name, outcome="made")
         self.connected_at = self._breaker.now()
         return connection
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from hybrid_hpc import crash as crash_points
+from hybrid_hpc import telemetry
 from hybrid_hpc.errors import AccessDenied, ConnectionLost, SubmissionRefused, Unavailable, Unreachable
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
@@ -77,7 +78,8 @@ async def submit(
     """
     crash = crash or partial(crash_points.at, whose=job.key.run_id)
     steps = _Steps(job, scheduler, head_node, ledger, patience or Patience(), crash)
-    return await steps.run()
+    with telemetry.measured("hybrid_hpc.job.submit_time", cluster=job.cluster):
+        return await steps.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ class _Steps:
     async def _try_to_record(self, row: JobRow) -> JobRow:
         """One turn: look and adopt, or wait while a submission may still arrive, or submit."""
         doubtful = row.ambiguous(self.patience.now())  # before the look: it must not end between the two
-        found = await look(self.scheduler, self.head_node, row.token)
+        with telemetry.span("hpc.submit.look", token=row.token):
+            found = await look(self.scheduler, self.head_node, row.token)
         self.crash("after_look")
         if found:
             return await self._record(row, found)
@@ -142,7 +145,8 @@ class _Steps:
         elif row.cancel_wished:
             return await settle_unsent(self.ledger, row.token)
         else:
-            native_id = await self._send(row)
+            with telemetry.span("hpc.submit.send", token=row.token):
+                native_id = await self._send(row)
             if native_id:
                 return await self._record(row, [Found(native_id, JobState.HELD)], sent=True)
         return await fresh_row(self.ledger, row.token)
@@ -238,7 +242,8 @@ class _Steps:
         if row.cancel_wished:
             return await tell_to_cancel(row, self.scheduler, self.head_node, self.ledger)
         command = self.scheduler.release_command(row.native_id, row.token)
-        self.scheduler.read_release(await self.head_node.run(command))
+        with telemetry.span("hpc.submit.release", token=row.token):
+            self.scheduler.read_release(await self.head_node.run(command))
         self.crash("after_release")
         await asyncio.to_thread(self.ledger.mark_released, row.token)
         self.crash("after_mark")

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from hybrid_hpc import telemetry
 from hybrid_hpc.cloud_view import CloudView, with_cloud
 from hybrid_hpc.errors import HybridHpcError, Shut, Unavailable
 from hybrid_hpc.jobs import JobReport, JobState
@@ -100,11 +101,13 @@ class ClusterWatch:
             log.exception("%s: poll failed", self.cluster.name)
             return self._failed(f"{type(error).__name__}: {error}")
         self._failures, self._shut_s = 0, None
+        telemetry.count("hybrid_hpc.polls", cluster=self.cluster.name, outcome="answered")
         return poll
 
     def _failed(self, why: str, shut: Shut | None = None) -> Poll:
         """``shut``: the failure met or left an open breaker; then what is told stays the same."""
         self._failures += 1
+        telemetry.count("hybrid_hpc.polls", cluster=self.cluster.name, outcome="failed")
         self._shut_s = shut.retry_after_s if shut else None
         log.warning("%s: poll %d in a row failed: %s", self.cluster.name, self._failures, why)
         told = shut.lasting if shut else f"does not answer: {why.removeprefix(f'{self.cluster.name}: ')}"
