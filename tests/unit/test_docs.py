@@ -18,6 +18,7 @@ from hybrid_hpc.clusters import Clusters, load_clusters
 from hybrid_hpc.doctor import REMEDIES
 from hybrid_hpc.form import request_schema
 from hybrid_hpc.request import JobRequest, read_request
+from hybrid_hpc.schedulers.base import Scheduler
 from tests.pages import PAGES, PROJECT, README, blocks, bodies, page, prose
 from tests.unit.test_form import accepts
 
@@ -170,3 +171,9 @@ def test_a_script_in_a_file_becomes_the_json_of_a_call(tmp_path: Path) -> None:
     command = blocks(page("submitting"), "bash")[-1].replace("job.sh", str(tmp_path / "job.sh"))
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"logical_date": None, "conf": {"name": "my-job", "script": script}}
+
+
+def test_what_a_scheduler_must_have_is_what_is_asked_of_one() -> None:
+    table = re.findall(r"^\| (`[^|]+`) \|", (PROJECT / "docs/adding-a-scheduler.md").read_text(), re.MULTILINE)
+    named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(Scheduler.__abstractmethods__)
