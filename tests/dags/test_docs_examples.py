@@ -24,7 +24,8 @@ def dag_of(dagbag: Any, tmp_path: Path) -> Any:
     """Gives one of the DAGs of a page's Python examples, each parsed from a file of its own."""
 
     def dag_of(path: Path, dag_id: str) -> Any:
-        for number, text in enumerate(blocks(path, "python")):
+        examples = [text for text in blocks(path, "python") if "DAG(" in text]
+        for number, text in enumerate(examples):
             (tmp_path / f"example_{number}.py").write_text(text)
         bag = type(dagbag)(dag_folder=str(tmp_path))
         assert bag.import_errors == {}

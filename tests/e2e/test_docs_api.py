@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from lab.stack import Stack
@@ -39,3 +40,13 @@ def test_the_job_of_the_page_is_followed_to_its_result_and_started_once(stack: S
     again = run(start, stack)
     assert again.returncode == 22
     assert "409" in again.stderr
+
+
+def test_the_same_in_python_tells_how_it_ended(stack: Stack) -> None:
+    (client,) = [block for block in blocks(page("submitting"), "python") if "import httpx" in block]
+    there = client.replace(".lab/run", str(stack.folder))
+    done = subprocess.run(
+        [sys.executable, "-c", there], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("success completed")

@@ -174,6 +174,8 @@ def test_a_script_in_a_file_becomes_the_json_of_a_call(tmp_path: Path) -> None:
 
 
 def test_what_a_scheduler_must_have_is_what_is_asked_of_one() -> None:
-    table = re.findall(r"^\| (`[^|]+`) \|", (PROJECT / "docs/adding-a-scheduler.md").read_text(), re.MULTILINE)
+    table = re.findall(
+        r"^\| (`[^|]+`) \|", (PROJECT / "docs/adding-a-scheduler.md").read_text(), re.MULTILINE
+    )
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
     assert named == set(Scheduler.__abstractmethods__)
