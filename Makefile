@@ -39,7 +39,7 @@ doctor: setup ## look at the clusters of a running demo as a site's administrato
 	@$(RUN) -m lab doctor
 
 benchmarks: setup ## measure the ratios of docs/benchmarks.md anew, a quarter of an hour
-	@missed=0; for name in decisions reconcile usage_rows job_overhead waiting_jobs scale_out; do \
+	@missed=0; for name in decisions reconcile usage_rows page_speed job_overhead waiting_jobs scale_out; do \
 		$(RUN) benchmarks/$$name.py || missed=1; echo; done; exit $$missed
 
 screenshots: setup ## take the pictures in docs/images anew; needs chromium

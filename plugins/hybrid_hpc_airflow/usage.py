@@ -73,7 +73,11 @@ class CollectUsageOperator(BaseOperator):
 
 
 class UsageReportOperator(BaseOperator):
-    """Tells what was used in the window of the run's params, else in the last ``days``: tables in the log."""
+    """Rolls up what has been collected, then tells what was used: tables in the log.
+
+    Told is the window of the run's params, else the last ``days``; of the latter the page *Usage* shows what
+    takes all jobs to find.
+    """
 
     ui_color = "#e1eef2"
 
@@ -84,12 +88,17 @@ class UsageReportOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[Hashable, Any]]:
         """The totals by cluster and project, named as in `hybrid_hpc.usage.aggregate.totals`."""
         from hybrid_hpc.usage.report import UsageReport
+        from hybrid_hpc.usage.rollup import roll_up
         from hybrid_hpc.usage.windows import Window
         from hybrid_hpc_airflow.connections import open_ledger
 
-        now = datetime.now(UTC)
-        window = read_window(context["params"], now) or Window(now - timedelta(days=self.days), now)
-        report = UsageReport(open_ledger(), window)
+        now, ledger = datetime.now(UTC), open_ledger()
+        asked = read_window(context["params"], now)
+        window = asked or Window(now - timedelta(days=self.days), now)
+        self.log.info("rolled up %d days of clusters anew", roll_up(ledger))
+        report = UsageReport(ledger, window)
+        if asked is None:
+            ledger.save_findings(window, report.findings(load_clusters().clusters.values()))
         self.log.info("from %s to %s UTC\n\n%s", *map(_minute, (window.since, window.until)), report.text())
         return report.rows()
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +28,14 @@ from tests.unit.web_world import add_job, reconciled, shut
 
 PLUGIN = PROJECT / "plugins" / "hybrid_hpc_plugin.py"
 PAGE = "/"
-JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation")
-FILES = ("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg")
-EVERYTHING = (PAGE, *JSON, *FILES)
+JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation", "/api/usage", "/api/usage/jobs")
+FILES = (
+    *("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg"),
+    *("/static/usage.css", "/static/usage.js", "/usage/table.csv", "/usage/jobs.parquet"),
+)
+KEPT = f"/static/plotly-{version('plotly')}.min.js"
+EVERYTHING = (PAGE, "/usage", "/usage/jobs", *JSON, *FILES, KEPT)
+KEPT_FOREVER = "private, max-age=31536000, immutable"
 JOB = "/jobs/hh-nothing"
 
 
@@ -102,7 +108,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 7
+    assert len(app.routes) == 14
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path
@@ -143,7 +149,8 @@ def test_every_answer_forbids_what_is_not_the_pages_own(
         assert {"default-src 'self'", "frame-ancestors 'self'"} <= set(policy)
         assert not [part for part in policy if "unsafe" in part]
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["cache-control"] == "no-store"
+        kept = path == KEPT and answer.status_code == 200
+        assert answer.headers["cache-control"] == (KEPT_FOREVER if kept else "no-store")
 
 
 def test_the_page_of_a_job_is_for_who_may_read_its_dag_and_404_for_all_others(

@@ -7,11 +7,15 @@ from hybrid_hpc.ledger.breakers import BreakerQueries
 from hybrid_hpc.ledger.cluster_usage import ClusterUsageQueries
 from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
+from hybrid_hpc.ledger.findings import FindingQueries
+from hybrid_hpc.ledger.job_history import JobHistoryQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
 from hybrid_hpc.ledger.overview import OverviewQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
+from hybrid_hpc.ledger.rolled import RolledQueries
+from hybrid_hpc.ledger.rollup import RollupQueries
 from hybrid_hpc.ledger.usage import UsageQueries
 from hybrid_hpc.ledger.watermarks import WatermarkQueries
 from hybrid_hpc.ledger.wishes import WishQueries
@@ -23,6 +27,10 @@ class Ledger(
     UsageQueries,
     ClusterUsageQueries,
     WatermarkQueries,
+    RollupQueries,
+    RolledQueries,
+    FindingQueries,
+    JobHistoryQueries,
     ScaleQueries,
     WishQueries,
     LifeQueries,

@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
 
 from hybrid_hpc.ledger.bulk import upsert
 from hybrid_hpc.ledger.database import Database, table
 from hybrid_hpc.ledger.decisions import DECISIONS
 from hybrid_hpc.ledger.jobs import JOBS
+from hybrid_hpc.ledger.rollup import mark_anew, note_longest
 from hybrid_hpc.ledger.usage_tables import UsageJob
+from hybrid_hpc.usage.days import DAY, days_touched, extent_of
 from hybrid_hpc.usage.placed import PlacedRow, forecast_of
 from hybrid_hpc.usage.rows import Ours, UsageRow
 from hybrid_hpc.usage.windows import Window
@@ -27,9 +29,11 @@ class UsageQueries(Database):
 
     def save_usage(self, rows: Sequence[UsageRow]) -> None:
         """Writes the rows, all or none; a life that is known is replaced, but an end is never taken back."""
-        if rows:
-            with self._transaction() as connection:
-                upsert(connection, USAGE, rows, unless=_would_reopen)
+        by_cluster = {cluster: [row for row in rows if row.cluster == cluster] for cluster in _clusters(rows)}
+        with self._transaction() as connection:
+            for cluster, of_cluster in by_cluster.items():
+                _mark_days(connection, cluster, of_cluster)
+                upsert(connection, USAGE, of_cluster, unless=_would_reopen)
 
     def usage_of(self, token: str) -> list[UsageRow]:
         """What one job used, a row for every life and array task, in the order of submission."""
@@ -78,6 +82,20 @@ class UsageQueries(Database):
         statement = select(*COLUMNS).where(which).order_by(*order)
         with self._transaction() as connection:
             return [UsageRow(*row) for row in connection.execute(statement)]
+
+
+def _clusters(rows: Sequence[UsageRow]) -> list[str]:
+    return sorted({row.cluster for row in rows})
+
+
+def _mark_days(connection: Connection, cluster: str, rows: Sequence[UsageRow]) -> None:
+    """Marks what is to be rolled up anew: where these lives lie, and where the ledger had them so far."""
+    times = [USAGE.c[name] for name in ("started_at", "ended_at", "submitted_at", "elapsed_s")]
+    known = and_(USAGE.c.cluster == cluster, USAGE.c.native_id.in_({row.native_id for row in rows}))
+    before = [extent_of(*found) for found in connection.execute(select(*times).where(known))]
+    extents = [extent_of(row.started_at, row.ended_at, row.submitted_at, row.elapsed_s) for row in rows]
+    mark_anew(connection, DAY, cluster, days_touched([*before, *extents]))
+    note_longest(connection, cluster, max((until - began).total_seconds() for began, until in extents))
 
 
 def _would_reopen(known: Table, incoming: Any) -> ColumnElement[bool]:

@@ -18,7 +18,14 @@ from hybrid_hpc.usage.frames import SPREAD
 BOUND_S = 10.0  # a job's slowdown counts as if it had run for so long at least
 REQUEUED = "requeued"  # how a life ended after which the scheduler has run the job again
 NO_FAILURE = frozenset({JobState.COMPLETED.value, JobState.CANCELLED.value, REQUEUED})
-QUANTILES = {"wait_p50_s": 0.5, "wait_p90_s": 0.9, "wait_p95_s": 0.95}
+QUANTILES = {  # by column: of which measure of a life, and which part of the lives lies below
+    "wait_p50_s": ("wait_s", 0.5),
+    "wait_p90_s": ("wait_s", 0.9),
+    "wait_p95_s": ("wait_s", 0.95),
+    "slowdown_p50": ("slowdown", 0.5),
+}
+COUNTS = ("jobs", "failed", "memory_known")
+SUMS = (*COUNTS, *SPREAD, "used_core_h", "had_core_h", "memory")
 
 
 def totals(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -30,29 +37,46 @@ def totals(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     ``cpu_efficiency`` and ``memory_efficiency``, used against asked for, of what has ended (the memory of the
     largest process on each node, so it may have been more).
     """
+    ended = _ended(parts[parts["ended_here"]]).groupby(list(by))
+    ranks = {name: ended[measure].quantile(part) for name, (measure, part) in QUANTILES.items()}
+    return table_of(sums(parts, by), pd.DataFrame(ranks))
+
+
+def sums(parts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The part of `totals` that can be added up further. Index: ``by``; columns `SUMS`.
+
+    ``used_core_h`` and ``had_core_h`` are of what has ended; ``memory`` is the sum of the parts of their
+    memory that ``memory_known`` lives used.
+    """
     used = parts.groupby(list(by))[list(SPREAD)].sum()
     ended = _ended(parts[parts["ended_here"]]).groupby(list(by))
-    counts = ended[["jobs", "failed"]].sum().reindex(used.index, fill_value=0)
-    waits = pd.DataFrame({name: ended["wait_s"].quantile(part) for name, part in QUANTILES.items()})
-    busy = ended[["used_core_h", "had_core_h"]].sum()
-    others = {
-        "slowdown_p50": ended["slowdown"].median(),
-        "cpu_efficiency": busy["used_core_h"] / busy["had_core_h"].replace(0.0, np.nan),
-        "memory_efficiency": ended["memory"].mean(),
+    counts = ended[list(COUNTS)].sum().reindex(used.index, fill_value=0)
+    others = ended[["used_core_h", "had_core_h", "memory"]].sum().reindex(used.index, fill_value=0.0)
+    return counts.join([used, others])[list(SUMS)]
+
+
+def table_of(added: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `totals`, of `sums` and of the ranks named in `QUANTILES`, both with the same index."""
+    rates = {
+        "cpu_efficiency": added["used_core_h"] / added["had_core_h"].replace(0.0, np.nan),
+        "memory_efficiency": added["memory"] / added["memory_known"].replace(0, np.nan),
     }
-    return counts.join([used, waits, pd.DataFrame(others)])
+    return added[[*COUNTS[:2], *SPREAD]].join([ranks, pd.DataFrame(rates)])
 
 
 def _ended(ended: pd.DataFrame) -> pd.DataFrame:
     """The same with what counts once for each life."""
     cause = causes(ended)
+    asked_mib = ended["memory_asked_mib"].where(ended["memory_asked_mib"] > 0)
+    memory = ended["max_rss_mib"] * ended["nodes"].clip(lower=1) / asked_mib
     return ended.assign(
         jobs=(cause != REQUEUED).astype(int),
         failed=(~cause.isin(NO_FAILURE)).astype(int),
         slowdown=slowdown(ended),
         used_core_h=ended["cpu_s"] / HOUR_S,
         had_core_h=ended["cores"] * ended["elapsed_s"] / HOUR_S,
-        memory=ended["max_rss_mib"] * ended["nodes"].clip(lower=1) / ended["memory_asked_mib"],
+        memory=memory,
+        memory_known=memory.notna().astype(int),
     )
 
 

@@ -10,6 +10,7 @@ from hybrid_hpc.usage.vm_hours import HEAD_NODE
 from hybrid_hpc.usage.windows import Window
 
 STANDS_S = 1200.0  # how long a sample stands for, at most: a longer silence is a gap
+STOOD = ("seen_s", "cores_s", "cores_busy_s", "jobs_waiting_s")
 
 
 def utilisation(samples: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -18,18 +19,29 @@ def utilisation(samples: pd.DataFrame, window: Window) -> pd.DataFrame:
     Columns: ``utilisation``, busy cores against all that were up, 0 to 1; ``cores``, how many were up on
     average; ``jobs_waiting`` on average; ``seen``, the part of the window that samples stand for, 0 to 1.
     """
+    return utilisation_of(stood(samples, window), (window.until - window.since).total_seconds())
+
+
+def stood(samples: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """What can be added up of `utilisation`. Index (cluster, partition); columns `STOOD`, times seconds."""
     keys = ["cluster", "partition"]
     moments = samples.groupby(keys)["moment"]
     end = moments.shift(-1).fillna(pd.Timestamp(window.until))
     stands_s = (end - samples["moment"]).dt.total_seconds().clip(0.0, STANDS_S)
     weighted = samples[["cores", "cores_busy", "jobs_waiting"]].mul(stands_s, axis=0)
-    sums = weighted.assign(s=stands_s).groupby([samples[key] for key in keys]).sum()
+    sums = weighted.assign(seen=stands_s).groupby([samples[key] for key in keys]).sum()
+    return sums.rename(columns=lambda name: f"{name}_s")[list(STOOD)]
+
+
+def utilisation_of(added: pd.DataFrame, window_s: float | pd.Series) -> pd.DataFrame:
+    """The columns of `utilisation`, of `stood` and of how long the window is."""
+    seen_s = added["seen_s"].where(added["seen_s"] > 0)
     return pd.DataFrame(
         {
-            "utilisation": sums["cores_busy"] / sums["cores"].where(sums["cores"] > 0),
-            "cores": sums["cores"] / sums["s"].where(sums["s"] > 0),
-            "jobs_waiting": sums["jobs_waiting"] / sums["s"].where(sums["s"] > 0),
-            "seen": sums["s"] / (window.until - window.since).total_seconds(),
+            "utilisation": added["cores_busy_s"] / added["cores_s"].where(added["cores_s"] > 0),
+            "cores": added["cores_s"] / seen_s,
+            "jobs_waiting": added["jobs_waiting_s"] / seen_s,
+            "seen": added["seen_s"] / window_s,
         }
     )
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
+from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.rows import LifeRow
 from hybrid_hpc.ledger.watermarks import WatermarkRow
-from hybrid_hpc.usage.advice import advice
+from hybrid_hpc.usage.advice import advice, advice_of
 from hybrid_hpc.usage.aggregate import totals, usage_table
 from hybrid_hpc.usage.capacity import three_numbers
+from hybrid_hpc.usage.compare import cost_elsewhere, forecast_errors
 from hybrid_hpc.usage.frames import frame_of, jobs_frame, spread
+from hybrid_hpc.usage.placed import PlacedRow
 from hybrid_hpc.usage.vm_hours import VmHourRow
 from hybrid_hpc.usage.windows import Window
 
@@ -23,7 +29,9 @@ class UsageReport:
 
     def __init__(self, ledger: Ledger, window: Window) -> None:
         self._watermarks = ledger.watermarks()
-        self._parts = spread(jobs_frame(ledger.usage_between(window)), [window])
+        self._jobs = jobs_frame(ledger.usage_between(window))
+        self._parts = spread(self._jobs, [window])
+        self._placed = frame_of(PlacedRow, ledger.placements_between(window))
         vm_hours = frame_of(VmHourRow, ledger.vm_hours_between(window))
         lives = frame_of(LifeRow, ledger.lives_between(window))
         self._numbers = three_numbers(self._parts, vm_hours, lives, window)
@@ -31,8 +39,15 @@ class UsageReport:
 
     def rows(self) -> list[dict[Hashable, Any]]:
         """The totals by cluster and project, a row each; None for what is not known."""
-        plain = self._totals.reset_index().astype(object)
-        return plain.where(plain.notna(), None).to_dict(orient="records")
+        return _records(self._totals)
+
+    def findings(self, clusters: Iterable[Cluster]) -> dict[str, list[dict[Any, Any]]]:
+        """What takes all jobs to find, as rows: ``advice``, cost ``elsewhere``, errors of ``forecasts``."""
+        return {
+            "advice": [asdict(each) for each in advice_of(self._parts)],
+            "elsewhere": _records(cost_elsewhere(self._jobs, clusters)),
+            "forecasts": _records(forecast_errors(self._placed)),
+        }
 
     def text(self) -> str:
         """Tables for a log, and what is missing in them."""
@@ -43,6 +58,12 @@ class UsageReport:
             "what less could be asked for": _some(advice(self._parts)) or "nothing",
         }
         return "\n\n".join(f"{title}:\n{text}" for title, text in sections.items())
+
+
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """A row each, as JSON takes it."""
+    plain = table.reset_index().astype(object)
+    return plain.where(plain.notna(), None).to_dict(orient="records")
 
 
 def _until(mark: WatermarkRow) -> str:

@@ -1,30 +1,39 @@
 """Which usage somebody asks for, and where it is read from.
 
-`usage_by` is the one way from the ledger to an aggregate of the pages, the exports and the budgets.
+`usage_by` is the one way from the ledger to an aggregate of the pages, the exports and the budgets. It reads
+the roll-up, so its quantiles lie within `buckets.ERROR` (2.5 %) of those of the jobs themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from hybrid_hpc.ledger import Ledger
-from hybrid_hpc.usage.aggregate import totals
-from hybrid_hpc.usage.frames import Period, jobs_frame, pieces_of, spread
+from hybrid_hpc.usage.aggregate import COUNTS, QUANTILES, SUMS, table_of
+from hybrid_hpc.usage.buckets import quantile_of
+from hybrid_hpc.usage.capacity import STOOD, utilisation_of
+from hybrid_hpc.usage.days import Extract, days_of
+from hybrid_hpc.usage.frames import Period
+from hybrid_hpc.usage.rollup import roll_up
 from hybrid_hpc.usage.windows import Window
 
 Column = Literal["cluster", "partition", "project", "person"]
 By = Column | Period
 COLUMNS: tuple[Column, ...] = get_args(Column)
 PERIODS: tuple[Period, ...] = get_args(Period)
+_PLACES = [f"{name} {what}" for name in QUANTILES for what in ("below", "above", "lives")]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Usage in a window of whole UTC days; an empty collection leaves everybody in."""
+    """Usage in a window of whole UTC days; an empty collection leaves everybody in.
+
+    A window that begins or ends within a day has the whole of that day.
+    """
 
     window: Window
     cluster: frozenset[str] = frozenset()
@@ -32,20 +41,62 @@ class Selection:
     project: frozenset[str] = frozenset()
     person: frozenset[str] = frozenset()
 
+    @property
+    def extract(self) -> Extract:
+        """The same as the roll-up is asked for it."""
+        return Extract(*days_of(self.window), {column: getattr(self, column) for column in COLUMNS})
+
 
 def usage_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
-    """The selection added up, with the columns of `aggregate.totals`. Index: ``by``.
+    """The selection added up, with the columns of `aggregate.totals`. Index: ``by``; without any, one row.
 
-    At most one of ``by`` is a period, and its level holds the beginnings (UTC) of the pieces of time.
+    At most one of ``by`` is a period, and its level holds the beginnings (UTC) of the pieces of time. What
+    was collected and not rolled up yet is rolled up first, so nothing is missing.
     """
-    periods = [each for each in by if each in PERIODS]
-    pieces = pieces_of(selection.window, periods[0]) if periods else [selection.window]
-    parts = spread(jobs_frame(ledger.usage_between(selection.window)), pieces)
-    for column in COLUMNS:
-        parts = _only(parts, column, getattr(selection, column))
-    table = totals(parts, ["piece" if each in PERIODS else each for each in by])
-    return table.rename_axis(index=list(by))
+    roll_up(ledger, *days_of(selection.window))
+    return rolled_usage(ledger, selection, by)
 
 
-def _only(parts: pd.DataFrame, column: Column, wanted: Collection[str]) -> pd.DataFrame:
-    return parts[parts[column].isin(list(wanted))] if wanted else parts
+def rolled_usage(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
+    """`usage_by` as far as it is rolled up, which is told by the ledger's marks."""
+    added = sums_by(ledger, selection, by)
+    places = _table(ledger.rolled_ranks(selection.extract, by, QUANTILES), by, _PLACES, selection)
+    places = places.reindex(added.index)
+    ranks = {
+        name: quantile_of(
+            places[f"{name} below"], places[f"{name} above"], lives=places[f"{name} lives"], part=part
+        )
+        for name, (_, part) in QUANTILES.items()
+    }
+    return table_of(added, pd.DataFrame(ranks, index=added.index))
+
+
+def sums_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
+    """The part of `rolled_usage` that needs no ranks, which take longest: the columns `aggregate.SUMS`."""
+    added = _table(ledger.rolled_sums(selection.extract, by), by, SUMS, selection).fillna(0.0)
+    return added.astype(dict.fromkeys(COUNTS, "int64"))
+
+
+def failures_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
+    """As `aggregate.failures`, as far as it is rolled up."""
+    found = _table(ledger.rolled_causes(selection.extract, by), [*by, "cause"], ["lives"], selection)
+    return found["lives"].astype(int).unstack("cause", fill_value=0)
+
+
+def utilisation_by(ledger: Ledger, selection: Selection, by: Sequence[By], each_s: float) -> pd.DataFrame:
+    """As `capacity.utilisation`, of whole clusters, as far as it is rolled up; a group is ``each_s`` long."""
+    found = ledger.rolled_samples(selection.extract, by)
+    return utilisation_of(_table(found, by, STOOD, selection), each_s)
+
+
+def _table(
+    found: list[dict[str, Any]], by: Sequence[str], figures: Sequence[str], selection: Selection
+) -> pd.DataFrame:
+    """The figures as floats; the outer pieces of time begin where the window does."""
+    frame = pd.DataFrame(found, columns=[*by, *figures]).astype(dict.fromkeys(figures, "float"))
+    for period in PERIODS:
+        if period in by:
+            began = pd.to_datetime(frame[period], utc=True).astype("datetime64[us, UTC]")
+            since = pd.Timestamp(selection.window.since)
+            frame[period] = began.where(began > since, since)
+    return frame.set_index(list(by)).sort_index() if by else frame

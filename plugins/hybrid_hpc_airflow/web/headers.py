@@ -1,11 +1,14 @@
-"""Headers of every answer, the refusals too: nothing from elsewhere runs, frames, or keeps a page."""
+"""Headers of every answer, the refusals too: nothing from elsewhere runs, frames, or keeps a page.
+
+A route may set one of them itself: the page with charts has a policy of its own, the library is kept.
+"""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY = ("default-src 'self'", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'none'")
+POLICY = ("default-src 'self'", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'self'")
 HEADERS = {
     "Content-Security-Policy": "; ".join(POLICY),
     "X-Content-Type-Options": "nosniff",
@@ -25,7 +28,9 @@ class SafeHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, with_headers)

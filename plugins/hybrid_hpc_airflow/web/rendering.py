@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -12,7 +13,7 @@ from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
 
 HERE = Path(__file__).parent
-PAGES = {"Now": ""}  # the pages in the navigation, by where they are below the first one
+PAGES = {"Now": "", "Usage": "usage"}  # the pages in the navigation, by where they are below the first one
 
 
 def page_html(page: Page) -> str:
@@ -28,6 +29,11 @@ def job_html(page: JobPage) -> str:
 def trouble_html(sentence: str, root: str = "") -> str:
     """The page when there is nothing to show, and why; ``root`` is the way up to the first page."""
     return _environment().get_template("trouble.html").render(sentence=sentence, root=root, here="")
+
+
+def render(template: str, **shown: Any) -> str:
+    """Any other whole page; the frame needs ``root`` and ``here``."""
+    return _environment().get_template(template).render(shown)
 
 
 @cache
