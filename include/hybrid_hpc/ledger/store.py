@@ -10,6 +10,7 @@ from hybrid_hpc.ledger.decisions import DecisionQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
 from hybrid_hpc.ledger.overview import OverviewQueries
+from hybrid_hpc.ledger.prices import PriceQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
 from hybrid_hpc.ledger.usage import UsageQueries
@@ -30,6 +31,7 @@ class Ledger(
     AlertQueries,
     ReconciliationQueries,
     OverviewQueries,
+    PriceQueries,
 ):
     """What was decided, submitted, seen and used: our own database, never Airflow's.
 
