@@ -19,6 +19,7 @@ from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.prices.command import estimate_command
 from hybrid_hpc.prices.current import current_prices
 from hybrid_hpc.prices.table import PriceTable
+from hybrid_hpc.usage.export_command import focus_command
 
 app = typer.Typer(
     add_completion=False,
@@ -30,6 +31,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 app.command("estimate")(estimate_command)
+app.command("focus")(focus_command)
 
 
 @app.command()
