@@ -9,6 +9,7 @@ from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
+from hybrid_hpc.ledger.metrics import MetricQueries
 from hybrid_hpc.ledger.overview import OverviewQueries
 from hybrid_hpc.ledger.prices import PriceQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
@@ -31,6 +32,7 @@ class Ledger(
     AlertQueries,
     ReconciliationQueries,
     OverviewQueries,
+    MetricQueries,
     PriceQueries,
 ):
     """What was decided, submitted, seen and used: our own database, never Airflow's.
