@@ -53,8 +53,10 @@ MANDATORY = {
     "ServiceName": ("String", False),
 }
 # The conditional ones that must not be null in a row of category Usage.
-OF_USAGE = ("ConsumedQuantity", "ConsumedUnit", "ContractedUnitPrice", "ListUnitPrice", "PricingCategory")
-OF_USAGE += ("PricingQuantity", "PricingUnit", "SkuId", "SkuPriceId", "SkuMeter")
+OF_USAGE = (
+    *("ConsumedQuantity", "ConsumedUnit", "ContractedUnitPrice", "ListUnitPrice", "PricingCategory"),
+    *("PricingQuantity", "PricingUnit", "SkuId", "SkuPriceId", "SkuMeter"),
+)
 FORMATS = {
     "Decimal": r"-?\d+(\.\d+)?",
     "DateTime": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",

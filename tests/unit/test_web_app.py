@@ -29,7 +29,8 @@ PLUGIN = PROJECT / "plugins" / "hybrid_hpc_plugin.py"
 PAGE = "/"
 JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation")
 FILES = ("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg")
-EVERYTHING = (PAGE, *JSON, *FILES)
+EXPORTS = ("/exports/focus.csv", "/exports/focus.csv?month=2026-03", "/reports/2026-03.html")
+EVERYTHING = (PAGE, *JSON, *FILES, *EXPORTS)
 JOB = "/jobs/hh-nothing"
 
 
@@ -102,7 +103,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 7
+    assert len(app.routes) == 9
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path

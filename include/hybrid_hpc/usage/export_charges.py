@@ -83,10 +83,10 @@ class _OneCluster:
 
     def charges(self, jobs: pd.DataFrame, hours: pd.DataFrame, lives: pd.DataFrame) -> Iterator[Charge]:
         pools = self._pools(hours)
-        jobs = jobs.assign(pool=[self._pool_of(partition, pools) for partition in jobs["partition"]])
+        in_pool = jobs["partition"].map(lambda partition: self._pool_of(partition, pools))
         for name, pool in pools.items():
-            yield from self._pool(name, pool, jobs[jobs["pool"] == name], lives)
-        yield from self._jobs(jobs[jobs["pool"].isna()], 1.0)
+            yield from self._pool(name, pool, jobs[in_pool == name], lives)
+        yield from self._jobs(jobs[in_pool.isna()], 1.0)
         yield from self._head(hours[hours["category"] == HEAD_NODE])
 
     def _pools(self, hours: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -126,12 +126,10 @@ class _OneCluster:
             yield self._charge(str(name), Kind.HEAD, _sum(each, "core_h"), _sum(each, "cost_usd"), each)
 
     def _jobs(self, jobs: pd.DataFrame, share: float) -> Iterator[Charge]:
-        for job in jobs[jobs["core_h"] > 0].itertuples():
-            yield Charge(
-                *(self.day, self.name, str(job.partition), str(job.project), Kind.JOBS),
-                *(float(job.core_h), float(job.cost_usd) * share),
-                **self._of_partition(str(job.partition)),
-            )
+        for job in jobs[jobs["core_h"] > 0].to_dict(orient="records"):
+            partition, project, usd = job["partition"], job["project"], job["cost_usd"] * share
+            whose = (self.day, self.name, partition, project, Kind.JOBS)
+            yield Charge(*whose, job["core_h"], usd, **self._of_partition(partition))
 
     def _of_partition(self, name: str) -> dict[str, Any]:
         known = self.cluster.partitions.get(name) if self.cluster else None
