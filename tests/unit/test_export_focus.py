@@ -13,7 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from hybrid_hpc.__main__ import app
@@ -21,12 +24,17 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import Invalid
 from hybrid_hpc.ledger import Ledger, UsageRow
 from hybrid_hpc.ledger.lives import LIVES
+from hybrid_hpc.ledger.rows import LifeRow
 from hybrid_hpc.usage.export import focus_export
+from hybrid_hpc.usage.export_charges import charges
+from hybrid_hpc.usage.frames import frame_of
 from hybrid_hpc.usage.months import month_before, month_name, month_window, this_month
 from hybrid_hpc.usage.vm_hours import VmHourRow
+from hybrid_hpc.usage.windows import Window
 from tests.unit.usage_world import NOON, life
 
 MARCH = month_window("2026-03")
+DAY = Window(datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 3, 30, tzinfo=UTC))
 CLUSTERS = load_clusters()
 # The mandatory columns of FOCUS 1.2: type, and whether null is allowed.
 MANDATORY = {
@@ -175,6 +183,40 @@ def test_on_azure_the_rows_add_up_to_what_the_vms_cost(full: list[dict[str, str]
     assert kinds["head node"] == pytest.approx(0.2)
     assert kinds["nodes that boot"] == pytest.approx(1.35 * 0.25)  # half an hour of two node-hours
     assert kinds["nodes without a job"] == pytest.approx(1.35 * 0.75 - 0.6 + 0.07)
+
+
+hours = st.lists(
+    st.tuples(
+        *(st.sampled_from(("htc", "spot", "hpc")), st.integers(0, 60)),
+        *(st.floats(0.5, 900), st.floats(0, 900)),
+    ),
+    min_size=1,
+    max_size=8,
+)
+used = st.lists(
+    st.tuples(st.sampled_from(("htc", "spot", "hpc")), st.sampled_from(("a", "b")), st.floats(0, 900)),
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(hours, used)
+def test_whatever_ran_the_rows_add_up_to_what_the_vms_cost_and_none_is_below_zero(
+    vms: list[tuple[str, int, float, float]], jobs: list[tuple[str, str, float]]
+) -> None:
+    rows = [
+        vm_hour(core_h, usd, name=name, hour=DAY.since + timedelta(hours=at)) for name, at, core_h, usd in vms
+    ]
+    there = {row.name for row in rows if row.hour < DAY.until}
+    ran = [(partition, project, usd) for partition, project, usd in jobs if partition in there]
+    table = pd.DataFrame(ran, columns=["partition", "project", "cost_usd"]).assign(
+        cluster="azure", core_h=1.0
+    )
+    lives = frame_of(LifeRow, [])
+    found = list(charges(table, frame_of(VmHourRow, rows), lives, CLUSTERS.clusters, DAY))
+    paid = sum(row.cost_usd or 0.0 for row in rows if row.hour < DAY.until)
+    assert sum(charge.usd for charge in found) == pytest.approx(paid, abs=1e-6)
+    assert all(charge.usd >= 0 and charge.core_h > 0 for charge in found)
 
 
 def test_on_premises_a_row_is_what_its_jobs_cost_and_no_estimate(full: list[dict[str, str]]) -> None:

@@ -14,12 +14,15 @@ import pytest
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.usage.advice import advice
 from hybrid_hpc.usage.export_charts import HEIGHT, LEFT, WIDTH, bar_chart
 from hybrid_hpc.usage.export_report import MonthReport, month_report
+from hybrid_hpc.usage.frames import jobs_frame
 from hybrid_hpc.usage.months import month_window
 from hybrid_hpc.usage.vm_hours import VmHourRow
 from hybrid_hpc.usage.windows import Window
 from hybrid_hpc_airflow.web.rendering import report_html
+from tests.unit.test_ledger_records import JOB, KEY, REQUEST, Forecast
 from tests.unit.usage_world import NOON, life
 
 MARCH = month_window("2026-03")
@@ -29,7 +32,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    made = Ledger(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: NOON)
     made.migrate()
     yield made
     made.close()
@@ -92,6 +95,29 @@ def test_its_sums_are_the_ledgers(full: Ledger) -> None:
     assert made.summary() == (
         "2026-03:\nazure: 1 jobs, 4.0 core-hours, 2.00 USD\nonprem: 7 jobs, 28.0 core-hours, 7.00 USD"
     )
+
+
+def test_forecasts_stand_beside_what_came(ledger: Ledger) -> None:
+    ledger.record_decision(KEY, request=REQUEST, decision=Forecast("onprem"))
+    token = ledger.intend(JOB).token
+    ledger.save_usage([life(NOON + timedelta(minutes=3), token=token)])
+    (row,) = report(ledger).forecasts
+    assert (row["cluster"], row["placements"], row["bias_s"]) == ("onprem", 1, 120.0)
+    assert "<td>120 s</td>" in report_html(report(ledger))
+
+
+def test_of_more_than_a_page_holds_the_rest_is_counted(ledger: Ledger) -> None:
+    ledger.save_usage(
+        [
+            life(native_id=f"{person}-{number}", person=f"p{person}", memory_asked_mib=65_536)
+            for person in range(30)
+            for number in range(5)
+        ]
+    )
+    made = report(ledger, persons=True)
+    assert made.persons is not None
+    assert (len(made.persons), len(made.advice)) == (25, 26)
+    assert made.advice[-1] == f"and {len(advice(jobs_frame(ledger.usage_between(MARCH)))) - 25} more"
 
 
 def test_what_was_not_collected_is_told_and_what_was_is_not(full: Ledger) -> None:

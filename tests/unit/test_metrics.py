@@ -21,6 +21,7 @@ from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.requests import SCALE
 from hybrid_hpc.usage.samples import SampleRow
 from hybrid_hpc.usage.windows import Window
+from tests.unit.test_ledger_records import JOB, KEY, REQUEST, Forecast
 from tests.unit.test_web_app import airflow
 from tests.unit.usage_world import NOON, life
 from tests.unit.web_world import add_job, shut
@@ -121,6 +122,16 @@ def test_each_number_is_the_ledgers(full: Ledger) -> None:
         key("collection_age_seconds", cluster="onprem", source="accounting"): 300,
     }
     assert {name: found.get(name) for name in expected} == expected
+
+
+@pytest.mark.usefixtures("airflow")
+def test_how_far_forecasts_were_off_is_told_by_cluster(ledger: Ledger) -> None:
+    ledger.record_decision(KEY, request=REQUEST, decision=Forecast("onprem"))  # starts in 60 s, it says
+    token = ledger.intend(JOB).token
+    ledger.save_usage([life(NOW + timedelta(seconds=45), token=token)])
+    found = told(ledger)
+    assert found[key("forecast_error_seconds", cluster="onprem")] == 15
+    assert found[key("forecast_bias_seconds", cluster="onprem")] == -15
 
 
 @pytest.mark.usefixtures("airflow")

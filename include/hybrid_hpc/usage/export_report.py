@@ -63,7 +63,6 @@ def month_report(
     """The report of one month; of the current one as far as it is collected."""
     window = Window(month.since, min(month.until, max(now, month.since)))
     parts = spread(jobs_frame(ledger.usage_between(window)), [window])
-    sentences = advice(parts) if persons else []
     return MonthReport(
         month=month_name(month.since),
         window=window,
@@ -75,7 +74,7 @@ def month_report(
         failures=_causes(failures(parts, ["cluster"])),
         forecasts=_rows(forecast_errors(frame_of(PlacedRow, ledger.placements_between(window)), ["cluster"])),
         cloud=_cloud(parts, clusters),
-        advice=sentences[:MOST_ADVICE],
+        advice=_some(advice(parts)) if persons else [],
         gaps=_gaps(ledger, window),
         charts=_charts(_usage(ledger, month, "day", "cluster"), month),
     )
@@ -112,6 +111,12 @@ def _cloud(parts: pd.DataFrame, clusters: Clusters) -> Row:
     elastic = [cluster.name for cluster in clusters.clusters.values() if cluster.elastic]
     shares = _rows(cloud_share(parts.assign(all="all"), elastic, ["all"]))
     return shares[0] if shares else {}
+
+
+def _some(sentences: Sequence[str]) -> list[str]:
+    """Those that somebody reads, and how many more there are."""
+    more = len(sentences) - MOST_ADVICE
+    return [*sentences[:MOST_ADVICE], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _gaps(ledger: Ledger, window: Window) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hybrid_hpc.usage.export_report import MonthReport
+from hybrid_hpc.usage.export_report import MOST_PERSONS, MOST_PROJECTS, MonthReport
 from hybrid_hpc_airflow.web import wording
 from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
@@ -28,7 +28,8 @@ def job_html(page: JobPage) -> str:
 
 def report_html(report: MonthReport) -> str:
     """The report of a month: one file with all that it shows in it, and no script."""
-    return _environment().get_template("report.html").render(report=report)
+    most = {"projects": MOST_PROJECTS, "persons": MOST_PERSONS}
+    return _environment().get_template("report.html").render(report=report, most=most)
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
