@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -41,3 +43,16 @@ def test_files_are_for_who_is_logged_in(house: House, admin: httpx.Client, path:
     answer = admin.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-disposition"].startswith("attachment; ")
+
+
+def test_the_monthly_report_is_written_by_airflow_and_is_where_its_log_says(house: House) -> None:
+    run = house.scientist.start("hpc_monthly_report", month="2026-03", persons=True)
+    assert house.ended(run) == ["success"], house.scientist.told(run, "write_report")
+    file = Path(house.scientist.result(run, "write_report"))
+    assert f"written to {file}" in house.scientist.told(run, "write_report")
+    assert "<h1>HPC usage in 2026-03</h1>" in file.read_text()
+
+
+def test_a_month_that_is_none_is_refused_before_anything_runs(house: House) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match="2026-13"):
+        house.scientist.start("hpc_monthly_report", month="2026-13")

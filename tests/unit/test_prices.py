@@ -112,9 +112,14 @@ def test_a_table_older_than_ninety_days_is_told_with_what_to_do(days: int, told:
     assert all("91 days ago" in each.found and "hpc_prices" in each.remedy for each in found)
 
 
+def test_a_region_of_which_no_price_is_known_is_told() -> None:
+    (found,) = price_warnings(azure(0.677), PriceTable([price(region="westeurope")]), DAY)
+    assert found.found == "no price of its VM sizes in eastus is known"
+
+
 def test_spot_prices_and_clusters_without_a_region_are_not_compared() -> None:
     spot = AZURE.model_copy(update={"partitions": {"spot": AZURE.partitions["spot"]}})
-    assert not price_warnings(spot, PriceTable([price(usd=9.0)]), DAY)
+    assert not price_warnings(spot, PriceTable([price(usd=9.0, priority=SPOT), price(usd=9.0)]), DAY)
     elastic = AZURE.elastic.model_copy(update={"region": None}) if AZURE.elastic else None
     nowhere = azure(9.0).model_copy(update={"elastic": elastic})
     assert not price_warnings(nowhere, PriceTable([price()]), DAY)

@@ -98,13 +98,14 @@ def read(*items: dict[str, object], question: Question = ONE) -> list[tuple[str,
     return sorted((row.meter, row.priority, row.from_units, row.usd) for row in rows)
 
 
-def test_windows_low_priority_reservations_and_other_currencies_are_no_prices_of_ours() -> None:
+def test_windows_low_priority_reservations_previews_and_other_currencies_are_no_prices_of_ours() -> None:
     others = [
         item(productName="Virtual Machines FSv2 Series Windows", retailPrice=9.0),
         item(skuName="F16s v2 Low Priority", meterName="F16s v2 Low Priority", retailPrice=9.0),
         item(type="Reservation", retailPrice=9.0),
         item(currencyCode="EUR", retailPrice=9.0),
         item(unitOfMeasure="100 Seconds", retailPrice=9.0),
+        item(retailPrice=0.0),
     ]
     assert read(item(), *others) == [("Standard_F16s_v2", "Regular", 0.0, 0.677)]
 

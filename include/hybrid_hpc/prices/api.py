@@ -89,8 +89,9 @@ class RetailPrices:
 
     async def _ask(self, address: httpx.URL) -> RetailPage:
         try:
-            answer = await self._client.get(address)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(TIMEOUT_S):  # httpx's own counts from byte to byte
+                answer = await self._client.get(address)
+        except (httpx.TransportError, TimeoutError) as error:
             raise _Busy(f"{self._address}: {error or type(error).__name__}") from error
         if not answer.is_success:
             raise _refusal(self._address, answer)

@@ -25,7 +25,8 @@ class PriceWarning:
 def price_warnings(cluster: Cluster, table: PriceTable, today: date) -> list[PriceWarning]:
     """One for each price of an elastic cluster that is far from the table's, and for an old table.
 
-    Spot prices change by the day and are not compared; VM sizes that the table lacks neither.
+    Spot prices change by the day and are not compared; VM sizes that the table lacks neither, unless it lacks
+    all of them.
     """
     region = cluster.elastic.region if cluster.elastic else None
     if region is None:
@@ -48,5 +49,7 @@ def _differences(partition: Partition, region: str, table: PriceTable) -> Iterat
 def _age(cluster: Cluster, region: str, table: PriceTable, today: date) -> Iterator[PriceWarning]:
     sizes = {vm_size for part in cluster.partitions.values() for vm_size in part.sizes}
     days = [row.as_of for vm_size in sizes for row in table.tiers(vm_size, region)[:1]]
-    if days and (age := (today - min(days)).days) > STALE_DAYS:
+    if not days:
+        yield PriceWarning(f"no price of its VM sizes in {region} is known", RENEW)
+    elif (age := (today - min(days)).days) > STALE_DAYS:
         yield PriceWarning(f"Azure's prices are as of {min(days)}, {age} days ago", RENEW)

@@ -85,7 +85,9 @@ def rows_of(question: Question, items: Sequence[RetailItem], today: date) -> lis
 def _counts(item: RetailItem) -> bool:
     names = f"{item.product} {item.sku} {item.meter_name}"
     others = any(word in names for word in ("Windows", "Low Priority", "CloudServices"))
-    return item.kind == "Consumption" and item.currency == "USD" and item.unit in UNITS and not others
+    nothing = item.unit == "1 Hour" and not item.usd  # a preview, whose price will come
+    ours = item.kind == "Consumption" and item.currency == "USD" and item.unit in UNITS
+    return ours and not others and not nothing
 
 
 def _row(question: Question, item: RetailItem, today: date) -> PriceRow:
