@@ -13,7 +13,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class HybridHpcPlugin(AirflowPlugin):
-    """The page *HPC* in Airflow's UI, and its API at ``/hpc/api``."""
+    """The page *HPC* in Airflow's UI, its API at ``/hpc/api``, and ``/hybrid-hpc/metrics`` for Prometheus."""
 
     name = "hybrid_hpc"
     external_views = [  # noqa: RUF012  Airflow's own way to say it
@@ -35,6 +35,10 @@ class HybridHpcPlugin(AirflowPlugin):
 
         from hybrid_hpc_airflow.marked import FailedRuns
         from hybrid_hpc_airflow.web.app import make_app
+        from hybrid_hpc_airflow.web.metrics_app import make_metrics_app
 
         get_listener_manager().add_listener(FailedRuns())  # type: ignore[no-untyped-call]
-        return [{"app": make_app(), "url_prefix": "/hpc", "name": "Hybrid HPC"}]
+        return [
+            {"app": make_app(), "url_prefix": "/hpc", "name": "Hybrid HPC"},
+            {"app": make_metrics_app(), "url_prefix": "/hybrid-hpc", "name": "Hybrid HPC metrics"},
+        ]

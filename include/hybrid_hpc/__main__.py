@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,12 +12,15 @@ from rich.text import Text
 
 from hybrid_hpc.cluster_template import template_of
 from hybrid_hpc.clusters import Cluster, load_clusters
+from hybrid_hpc.command_connections import connections_give
 from hybrid_hpc.doctor import Finding, OpenSite, examine
-from hybrid_hpc.errors import Invalid, Refused
-
-# Where connections come from: a module with an `open_site`. This package knows no Airflow.
-CONNECTIONS = "hybrid_hpc_airflow.outside_tasks"
-VARIABLE = "HYBRID_HPC_CONNECTIONS"
+from hybrid_hpc.doctor_prices import price_findings
+from hybrid_hpc.errors import HybridHpcError, Invalid, Refused
+from hybrid_hpc.ledger.database import utc_now
+from hybrid_hpc.prices.command import estimate_command
+from hybrid_hpc.prices.current import current_prices
+from hybrid_hpc.prices.table import PriceTable
+from hybrid_hpc.usage.export_command import focus_command
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +29,8 @@ app = typer.Typer(
     help="Hybrid HPC, for administrators.",
 )
 console = Console(soft_wrap=True, highlight=False)
+app.command("estimate")(estimate_command)
+app.command("focus")(focus_command)
 
 
 @app.command()
@@ -37,6 +40,7 @@ def doctor(
     """Checks every cluster from here to there; exit status 1 when something is not well."""
     clusters, open_site = _chosen(names or ()), _open_site()
     wells = [asyncio.run(_examine(cluster, open_site)) for cluster in clusters]
+    _compare_prices(clusters)
     raise typer.Exit(0 if all(wells) else 1)
 
 
@@ -59,13 +63,19 @@ def _chosen(names: Sequence[str]) -> list[Cluster]:
 
 
 def _open_site() -> OpenSite:
-    module = os.environ.get(VARIABLE, CONNECTIONS)
     try:
-        open_site: OpenSite = importlib.import_module(module).open_site
-    except (ImportError, AttributeError) as error:
-        remedy = f"put the project's plugins folder on PYTHONPATH, or name another module in {VARIABLE}"
-        raise _end(f"{module} gives no connections ({error}): {remedy}.") from error
+        open_site: OpenSite = connections_give("open_site")
+    except Refused as error:
+        raise _end(str(error)) from error
     return open_site
+
+
+def _prices() -> PriceTable:
+    """Without a ledger that answers the shipped ones: of the ledger itself the checks have told."""
+    try:
+        return current_prices(connections_give("open_ledger")())
+    except HybridHpcError:
+        return current_prices()
 
 
 async def _examine(cluster: Cluster, open_site: OpenSite) -> bool:
@@ -76,9 +86,18 @@ async def _examine(cluster: Cluster, open_site: OpenSite) -> bool:
     return well
 
 
+def _compare_prices(clusters: Sequence[Cluster]) -> None:
+    table, today = _prices(), utc_now().date()
+    for cluster in clusters:
+        for finding in price_findings(cluster, table, today):
+            console.print(_line(finding))
+
+
 def _line(finding: Finding) -> Text:
     """Made of styled text, not of markup: what programs say may hold square brackets."""
     mark = ("ok  ", "green") if finding.well else ("FAIL", "red")
+    if finding.well and finding.remedy:
+        mark = ("warn", "yellow")
     said = f" {finding.cluster:<10} {finding.check:<14} {finding.found}"
     remedy = (f" => {finding.remedy}", "yellow") if finding.remedy else ""
     return Text.assemble(mark, said, remedy)

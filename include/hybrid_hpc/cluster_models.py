@@ -148,12 +148,14 @@ class Elastic(_Data):
     """How a cluster gets and loses nodes: ``cyclecloud``: we ask for them; ``scheduler``: it does itself.
 
     ``max_nodes`` and ``max_usd_per_hour`` hold for all partitions together; nodes that exist or boot count.
+    ``region`` is Azure's name of where its VMs are, such as westeurope: its prices are looked up by it.
     """
 
     scaling: Literal["cyclecloud", "scheduler"]
     connection: PlainName
     cluster: Line
     idle_s: Seconds = 300
+    region: PlainName | None = None
     max_nodes: int | None = Field(None, ge=0, le=100_000)
     max_usd_per_hour: Usd | None = None
 

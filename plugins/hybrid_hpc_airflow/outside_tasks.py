@@ -11,6 +11,7 @@ from functools import partial
 
 from hybrid_hpc_airflow import connections
 
+open_ledger = connections.open_ledger
 open_site = partial(connections.open_site, insists=True)  # a person asks: an open breaker is no answer
 
 os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

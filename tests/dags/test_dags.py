@@ -16,7 +16,7 @@ from hybrid_hpc.request import JobRequest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("asyncssh", "httpx", "pandas", "sqlalchemy")
-DAGS = ["hpc_job", "hpc_nodes_azure", "hpc_reconcile", "hpc_usage"]
+DAGS = ["hpc_job", "hpc_monthly_report", "hpc_nodes_azure", "hpc_prices", "hpc_reconcile", "hpc_usage"]
 
 
 def test_every_dag_file_loads(dagbag: Any) -> None:

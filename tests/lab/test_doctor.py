@@ -167,5 +167,6 @@ def test_the_command_finds_its_way_through_airflows_connections(lab: Lab) -> Non
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(lines) == 13
-    assert all(line.startswith("ok ") for line in lines)
+    checks = [line for line in lines if not line.startswith("warn azure      prices")]
+    assert len(checks) == 13
+    assert all(line.startswith("ok ") for line in checks)

@@ -34,7 +34,8 @@ FILES = (
     *("/static/usage.css", "/static/usage.js", "/usage/table.csv", "/usage/jobs.parquet"),
 )
 KEPT = f"/static/plotly-{version('plotly')}.min.js"
-EVERYTHING = (PAGE, "/usage", "/usage/jobs", *JSON, *FILES, KEPT)
+EXPORTS = ("/exports/focus.csv", "/exports/focus.csv?month=2026-03", "/reports/2026-03.html")
+EVERYTHING = (PAGE, "/usage", "/usage/jobs", *JSON, *FILES, KEPT, *EXPORTS)
 KEPT_FOREVER = "private, max-age=31536000, immutable"
 JOB = "/jobs/hh-nothing"
 
@@ -108,7 +109,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 14
+    assert len(app.routes) == 16
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path

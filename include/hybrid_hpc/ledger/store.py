@@ -11,7 +11,9 @@ from hybrid_hpc.ledger.findings import FindingQueries
 from hybrid_hpc.ledger.job_history import JobHistoryQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
+from hybrid_hpc.ledger.metrics import MetricQueries
 from hybrid_hpc.ledger.overview import OverviewQueries
+from hybrid_hpc.ledger.prices import PriceQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
 from hybrid_hpc.ledger.rolled import RolledQueries
@@ -38,6 +40,8 @@ class Ledger(
     AlertQueries,
     ReconciliationQueries,
     OverviewQueries,
+    MetricQueries,
+    PriceQueries,
 ):
     """What was decided, submitted, seen and used: our own database, never Airflow's.
 

@@ -23,6 +23,7 @@ from hybrid_hpc.jobs import is_token
 from hybrid_hpc.ledger import Ledger, UsageRow
 from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
+from hybrid_hpc.prices.current import with_costs
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
 from hybrid_hpc.site import Site
 from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
@@ -107,9 +108,9 @@ class _Collector:
         async with self._noting(VM_HOURS):
             window = await self._due(VM_HOURS, now, VM_HOURS_LAG)
             for piece in window.pieces(VM_HOURS_AT_ONCE):
-                rows = vm_hours_of(
-                    await cloud.usage(piece.since, piece.until, "hourly"), self._site.cluster.name
-                )
+                usage = await cloud.usage(piece.since, piece.until, "hourly")
+                rows = vm_hours_of(usage, self._site.cluster.name)
+                rows = await asyncio.to_thread(with_costs, rows, self._site.cluster, self._ledger)
                 await asyncio.to_thread(self._ledger.save_vm_hours, rows)
                 await self._note_collected(VM_HOURS, piece, len(rows))
             await self._note_collected(VM_HOURS, window)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from hybrid_hpc.usage.export_report import MOST_PERSONS, MOST_PROJECTS, MonthReport
 from hybrid_hpc_airflow.web import wording
 from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
@@ -24,6 +25,12 @@ def page_html(page: Page) -> str:
 def job_html(page: JobPage) -> str:
     """The whole page of one job, one folder below the other."""
     return _environment().get_template("job.html").render(page=page, now=page.now, root="../", here="")
+
+
+def report_html(report: MonthReport) -> str:
+    """The report of a month: one file with all that it shows in it, and no script."""
+    most = {"projects": MOST_PROJECTS, "persons": MOST_PERSONS}
+    return _environment().get_template("report.html").render(report=report, most=most)
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
