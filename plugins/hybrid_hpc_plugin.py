@@ -11,21 +11,33 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+# Addresses are relative: Airflow may be served below a path.
+ICONS = {"icon": "hpc/static/icon.svg", "icon_dark_mode": "hpc/static/icon-dark.svg"}
+MENU = {"destination": "nav", "category": "Hybrid HPC"}
+
 
 class HybridHpcPlugin(AirflowPlugin):
-    """The page *HPC* in Airflow's UI, and its API at ``/hpc/api``."""
+    """The pages in Airflow's UI, and their API at ``/hpc/api``."""
 
     name = "hybrid_hpc"
     external_views = [  # noqa: RUF012  Airflow's own way to say it
         {
             "name": "HPC",
-            "href": "hpc/",  # relative: Airflow may be served below a path
-            "destination": "nav",
+            "href": "hpc/",
             "url_route": "hpc",
             "nav_top_level": True,
-            "icon": "hpc/static/icon.svg",
-            "icon_dark_mode": "hpc/static/icon-dark.svg",
-        }
+            **ICONS,
+            "destination": "nav",
+        },
+        {"name": "Now", "href": "hpc/", "url_route": "hpc-now", **MENU},
+        {"name": "Jobs", "href": "hpc/jobs", "url_route": "hpc-jobs", **MENU},
+        {
+            "name": "HPC job",
+            "href": "hpc/runs/{DAG_ID}/{RUN_ID}",
+            "url_route": "hpc-job",
+            "destination": "dag_run",
+            **ICONS,
+        },
     ]
 
     @cached_property

@@ -27,9 +27,11 @@ from tests.unit.web_world import add_job, reconciled, shut
 
 PLUGIN = PROJECT / "plugins" / "hybrid_hpc_plugin.py"
 PAGE = "/"
-JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation")
+ENDED = "/jobs"
+RUN = "/runs/hpc_job/manual__nothing"
+JSON = ("/api/alerts", "/api/clusters", "/api/jobs", "/api/breakers", "/api/reconciliation")
 FILES = ("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg")
-EVERYTHING = (PAGE, *JSON, *FILES)
+EVERYTHING = (PAGE, ENDED, RUN, *JSON, *FILES)
 JOB = "/jobs/hh-nothing"
 
 
@@ -102,7 +104,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 7
+    assert len(app.routes) == 10
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path

@@ -7,11 +7,13 @@ from hybrid_hpc.ledger.breakers import BreakerQueries
 from hybrid_hpc.ledger.cluster_usage import ClusterUsageQueries
 from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
+from hybrid_hpc.ledger.history import HistoryQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
 from hybrid_hpc.ledger.overview import OverviewQueries
 from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
+from hybrid_hpc.ledger.snapshots import SnapshotQueries
 from hybrid_hpc.ledger.usage import UsageQueries
 from hybrid_hpc.ledger.watermarks import WatermarkQueries
 from hybrid_hpc.ledger.wishes import WishQueries
@@ -30,6 +32,8 @@ class Ledger(
     AlertQueries,
     ReconciliationQueries,
     OverviewQueries,
+    HistoryQueries,
+    SnapshotQueries,
 ):
     """What was decided, submitted, seen and used: our own database, never Airflow's.
 

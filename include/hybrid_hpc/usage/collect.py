@@ -25,6 +25,7 @@ from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
 from hybrid_hpc.site import Site
+from hybrid_hpc.snapshots import WATCHED, snapshot_of
 from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
 from hybrid_hpc.usage.samples import samples_of
 from hybrid_hpc.usage.vm_hours import vm_hours_of
@@ -127,6 +128,8 @@ class _Collector:
         """Its window has no holes for the watermark: a sample that is missing tells of itself."""
         rows = samples_of(load, self._site.cluster.name)
         await asyncio.to_thread(self._ledger.save_samples, rows)
+        seen = snapshot_of(load, self._site.cluster, {}, self._ledger.now())
+        await asyncio.to_thread(self._ledger.save_snapshot, seen, unless_within=WATCHED)
         window = await self._due(SAMPLES, moment(load.now), timedelta(0))
         await self._note_collected(SAMPLES, window, len(rows), load.unreadable)
 

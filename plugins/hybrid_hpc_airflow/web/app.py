@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from hybrid_hpc.errors import HybridHpcError
-from hybrid_hpc_airflow.web import now
+from hybrid_hpc_airflow.web import jobs, now
 from hybrid_hpc_airflow.web.access import reader
 from hybrid_hpc_airflow.web.headers import SafeHeaders
 from hybrid_hpc_airflow.web.rendering import HERE, trouble_html
@@ -20,7 +20,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
     "icon-dark.svg": "image/svg+xml",
 }
-ROUTERS = (now.page, now.api)
+ROUTERS = (now.page, now.api, jobs.page)
 files = APIRouter()
 
 
@@ -54,4 +54,4 @@ def _trouble(request: Request, error: Exception) -> Response:
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     if "/api/" in path:
         return JSONResponse({"detail": str(error)}, code)
-    return HTMLResponse(trouble_html(str(error), "../" if path.startswith("/jobs/") else ""), code)
+    return HTMLResponse(trouble_html(str(error), "../" * (path.count("/") - 1)), code)

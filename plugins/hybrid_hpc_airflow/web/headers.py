@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY = ("default-src 'self'", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'none'")
+POLICY = ("default-src 'self'", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'self'")
 HEADERS = {
     "Content-Security-Policy": "; ".join(POLICY),
     "X-Content-Type-Options": "nosniff",

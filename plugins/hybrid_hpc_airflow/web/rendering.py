@@ -9,10 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hybrid_hpc_airflow.web import wording
 from hybrid_hpc_airflow.web.job_view import JobPage
-from hybrid_hpc_airflow.web.views import Page
+from hybrid_hpc_airflow.web.jobs_view import OUTCOMES, EndedJobsPage, RunPage
+from hybrid_hpc_airflow.web.now_view import Page
 
 HERE = Path(__file__).parent
-PAGES = {"Now": ""}  # the pages in the navigation, by where they are below the first one
+PAGES = {"Now": "", "Jobs": "jobs"}  # in the navigation, by where they are below the first one
 
 
 def page_html(page: Page) -> str:
@@ -23,6 +24,17 @@ def page_html(page: Page) -> str:
 def job_html(page: JobPage) -> str:
     """The whole page of one job, one folder below the other."""
     return _environment().get_template("job.html").render(page=page, now=page.now, root="../", here="")
+
+
+def jobs_html(page: EndedJobsPage) -> str:
+    """The whole page of ended jobs."""
+    shown = {"page": page, "now": page.now, "outcomes": OUTCOMES, "root": "", "here": "Jobs"}
+    return _environment().get_template("jobs.html").render(shown)
+
+
+def run_html(page: RunPage) -> str:
+    """The whole page of one run's jobs, two folders below the first page."""
+    return _environment().get_template("run.html").render(page=page, now=page.now, root="../../", here="")
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
@@ -36,7 +48,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span)
+    words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span, wording.usd)
     made.filters.update({word.__name__: word for word in words})
     made.globals["pages"] = PAGES
     return made
