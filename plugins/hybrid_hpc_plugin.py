@@ -13,7 +13,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 # Addresses are relative: Airflow may be served below a path.
 ICONS = {"icon": "hpc/static/icon.svg", "icon_dark_mode": "hpc/static/icon-dark.svg"}
-MENU = {"destination": "nav", "category": "Hybrid HPC"}
+MENU = {"destination": "nav", "category": "Hybrid HPC", **ICONS}  # beside the button a menu, of every page
 
 
 class HybridHpcPlugin(AirflowPlugin):

@@ -29,8 +29,8 @@ from hybrid_hpc.placement.words import counted, one_line
 from hybrid_hpc.reconcile import Run, compare
 from hybrid_hpc.reconcile_actions import Actions
 from hybrid_hpc.schedulers.base import Load
+from hybrid_hpc.seen import keep_snapshot, with_known_nodes
 from hybrid_hpc.site import Site
-from hybrid_hpc.snapshots import WATCHED, snapshot_of
 from hybrid_hpc.submission import OWNER_FILE
 
 __all__ = ["Report", "reconcile"]
@@ -204,8 +204,7 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
         )
         for look in looks:
             if look.load:
-                seen = snapshot_of(look.load, look.cluster, {}, report.began_at)
-                ledger.save_snapshot(seen, unless_within=WATCHED)
+                keep_snapshot(with_known_nodes(look.load, look.cluster, ledger), look.cluster, ledger)
     except HybridHpcError as error:
         log.warning("the report is not in the ledger: %s", error)
 

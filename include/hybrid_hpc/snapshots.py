@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.usage.samples import WHOLE, SampleRow, samples_of
 
-WATCHED = timedelta(minutes=2)  # so new a snapshot is the watch's, which knows CycleCloud's nodes, too
 _COMPUTING = (NodeStatus.UP, NodeStatus.DRAINING)
 
 

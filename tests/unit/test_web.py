@@ -69,7 +69,11 @@ def told(ledger: Ledger, section: str = "") -> str:
     """The page, or one section of it, as a person reads it."""
     html = html_of(ledger)
     part = re.search(rf'<section id="{section}".*?</section>', html, re.DOTALL) if section else None
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", part[0] if part else html)).split())
+    return text_of(part[0] if part else html)
+
+
+def text_of(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def test_an_empty_ledger_is_told_in_calm_sentences(ledger: Ledger) -> None:

@@ -24,8 +24,8 @@ from hybrid_hpc.ledger import Ledger, UsageRow
 from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
+from hybrid_hpc.seen import keep_snapshot, with_known_nodes
 from hybrid_hpc.site import Site
-from hybrid_hpc.snapshots import WATCHED, snapshot_of
 from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
 from hybrid_hpc.usage.samples import samples_of
 from hybrid_hpc.usage.vm_hours import vm_hours_of
@@ -126,10 +126,10 @@ class _Collector:
 
     async def _sample(self, load: Load) -> None:
         """Its window has no holes for the watermark: a sample that is missing tells of itself."""
+        load = await asyncio.to_thread(with_known_nodes, load, self._site.cluster, self._ledger)
         rows = samples_of(load, self._site.cluster.name)
         await asyncio.to_thread(self._ledger.save_samples, rows)
-        seen = snapshot_of(load, self._site.cluster, {}, self._ledger.now())
-        await asyncio.to_thread(self._ledger.save_snapshot, seen, unless_within=WATCHED)
+        await asyncio.to_thread(keep_snapshot, load, self._site.cluster, self._ledger)
         window = await self._due(SAMPLES, moment(load.now), timedelta(0))
         await self._note_collected(SAMPLES, window, len(rows), load.unreadable)
 

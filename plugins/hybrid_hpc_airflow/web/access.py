@@ -72,8 +72,8 @@ def _may_submit(user: BaseUser) -> bool:
 
 
 def _runs_the_site(user: BaseUser) -> bool:
-    """True for an administrator: every auth manager lets those read the configuration, and no mere user."""
-    return get_auth_manager().is_authorized_configuration(method="GET", user=user)
+    """True for who may see Airflow's connections: administrators and operators, and no mere user."""
+    return get_auth_manager().is_authorized_connection(method="GET", user=user)
 
 
 def _team(dag_id: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, status
+from fastapi import APIRouter, Depends, Path, Query, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hybrid_hpc.jobs import JobState
@@ -19,7 +19,9 @@ page = APIRouter()
 
 MOST_LETTERS = 200
 NOT_FOUND = "There is no such job, or you may not read the runs of its DAG."
-Text = Annotated[str, Query(max_length=MOST_LETTERS)]
+PLAIN = r"^[^\x00]*$"  # PostgreSQL takes no NUL, and would fail the page
+Text = Annotated[str, Query(max_length=MOST_LETTERS, pattern=PLAIN)]
+Name = Annotated[str, Path(pattern=PLAIN)]
 
 
 def search(whose: WhoseDep, q: Text = "", project: Text = "", state: Text = "") -> SearchView:
@@ -40,7 +42,7 @@ def ended(
 
 
 @page.get("/jobs/{token}", response_class=HTMLResponse)
-def job(token: str, ledger: LedgerDep, may_read: MayReadDep, now: NowDep) -> HTMLResponse:
+def job(token: Name, ledger: LedgerDep, may_read: MayReadDep, now: NowDep) -> HTMLResponse:
     """The page of one job; 404 as well for one that the reader may not see, so that nobody learns of it."""
     found = jobs_reading.read_job(ledger, token, may_read, now)
     if found is None:
@@ -50,8 +52,8 @@ def job(token: str, ledger: LedgerDep, may_read: MayReadDep, now: NowDep) -> HTM
 
 @page.get("/runs/{dag_id}/{run_id}", response_class=HTMLResponse)
 def run(
-    dag_id: str,
-    run_id: str,
+    dag_id: Name,
+    run_id: Name,
     ledger: LedgerDep,
     may_read: MayReadDep,
     now: NowDep,
