@@ -144,12 +144,15 @@ class ClusterWatch:
         return Poll(self.cluster.name, reports, cloud, load)
 
     async def _keep(self, load: Load, cloud: CloudView | None) -> None:
-        """What the cluster looks like, for the pages, now and then."""
+        """What the cluster looks like, for the pages, now and then; no job waits for less because of it."""
         if time.monotonic() - self._kept_at < SNAPSHOT_S:
             return
         trouble = cloud.trouble if cloud else {}
         rows = await asyncio.to_thread(snapshot_of, load, self.cluster, trouble, self._ledger.now())
-        await asyncio.to_thread(self._ledger.save_snapshot, rows)
+        try:
+            await asyncio.to_thread(self._ledger.save_snapshot, rows)
+        except HybridHpcError as error:
+            log.warning("%s: its snapshot is not kept: %s", self.cluster.name, error)
         self._kept_at = time.monotonic()
 
     async def _ended(self, rows: Sequence[JobRow]) -> dict[str, JobReport]:

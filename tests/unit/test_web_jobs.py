@@ -51,8 +51,10 @@ def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
 
 def ended(ledger: Ledger, number: int, state: JobState = JobState.COMPLETED, **columns: Any) -> JobRow:
     row = add_job(ledger, number, **columns)
-    at = {"started_at": NOW.timestamp() - 600, "ended_at": NOW.timestamp() - 60}
-    ledger.settle(row.token, Outcome(state, f"ended: {state.value}", "accounting", **at))
+    began, end = NOW.timestamp() - 600, NOW.timestamp() - 60
+    ledger.settle(
+        row.token, Outcome(state, f"ended: {state.value}", "accounting", started_at=began, ended_at=end)
+    )
     return row
 
 
@@ -141,8 +143,9 @@ def test_nodes_that_were_up_before_the_job_was_asked_for_did_not_boot_for_it(
 
 def test_nodes_that_still_boot_for_a_waiting_job_are_an_open_bar(ledger: Ledger) -> None:
     row = add_job(ledger, 1, JobState.PENDING, cluster="azure")
-    jobs = {"for_jobs": [str(row.native_id)]}
-    ledger.ask_for_nodes(request_id="r", cluster="azure", nodearray="htc", names=["htc-0"], **jobs)
+    ledger.ask_for_nodes(
+        request_id="r", cluster="azure", nodearray="htc", names=["htc-0"], for_jobs=[str(row.native_id)]
+    )
     ledger.begin_lives("azure", [NewLife("1", "htc-0", "htc", "F16", "r")])
     step = page_of(ledger, row.token).steps[-1]
     assert (step.word, step.open, step.note) == ("booted", True, "1 node (F16)")

@@ -9,12 +9,13 @@ from hybrid_hpc.breaker_rules import CYCLECLOUD
 from hybrid_hpc.clusters import Cluster, Clusters
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.overview import OpenCount
-from hybrid_hpc.ledger.rows import LifeRow, ScaleRow
+from hybrid_hpc.ledger.rows import ScaleRow
 from hybrid_hpc.snapshots import SnapshotRow
 from hybrid_hpc.usage.samples import WHOLE
 from hybrid_hpc_airflow.web.cluster_view import (
     ClusterView,
     LoadView,
+    RefusalView,
     boot_views,
     refusal_view,
     vms_usd_per_hour,
@@ -36,7 +37,8 @@ def read_clusters(
     seen, refused = ledger.snapshots(), ledger.short_requests(REFUSED_WITHIN)
     others = sorted({count.cluster for count in counts} | {way.cluster for way in ways})
     bare = [_bare(name, clusters, ways, counts) for name in dict.fromkeys([*clusters.names, *others])]
-    return tuple(_seen(view, clusters, ledger, seen, refused, now) for view in bare)
+    loaded = [_with_load(view, seen, refused) for view in bare]
+    return tuple(_with_nodes(view, clusters, ledger, now) for view in loaded)
 
 
 def read_ways(ledger: Ledger, clusters: Clusters) -> tuple[WayView, ...]:
@@ -61,17 +63,11 @@ def _bare(name: str, clusters: Clusters, ways: Sequence[WayView], counts: Sequen
     )
 
 
-def _seen(
-    view: ClusterView,
-    clusters: Clusters,
-    ledger: Ledger,
-    seen: Sequence[SnapshotRow],
-    refused: Sequence[ScaleRow],
-    now: datetime,
-) -> ClusterView:
+def _with_load(view: ClusterView, seen: Sequence[SnapshotRow], refused: Sequence[ScaleRow]) -> ClusterView:
+    """Jobs on premises cost what they keep busy."""
     loads = [LoadView.of(row) for row in seen if row.cluster == view.name]
     whole = next((load for load in loads if load.partition == WHOLE), None)
-    shown = view.model_copy(
+    return view.model_copy(
         update={
             "load": whole,
             "partitions": tuple(load for load in loads if load.partition != WHOLE),
@@ -79,11 +75,9 @@ def _seen(
             "usd_per_hour": whole.busy_usd_per_hour if whole else None,
         }
     )
-    known = clusters.clusters.get(view.name)
-    return _with_nodes(shown, known, ledger, now) if known and known.elastic else shown
 
 
-def _refusals(cluster: str, refused: Sequence[ScaleRow]) -> tuple[object, ...]:
+def _refusals(cluster: str, refused: Sequence[ScaleRow]) -> tuple[RefusalView, ...]:
     """One of each nodearray and message: asked again in vain is no news."""
     newest: dict[tuple[str, str], ScaleRow] = {}
     for row in refused:
@@ -92,13 +86,14 @@ def _refusals(cluster: str, refused: Sequence[ScaleRow]) -> tuple[object, ...]:
     return tuple(refusal_view(row) for row in list(newest.values())[:MOST_REFUSALS])
 
 
-def _with_nodes(view: ClusterView, cluster: Cluster, ledger: Ledger, now: datetime) -> ClusterView:
+def _with_nodes(view: ClusterView, clusters: Clusters, ledger: Ledger, now: datetime) -> ClusterView:
     """An elastic cluster costs what its nodes cost, busy or not."""
-    lives: list[LifeRow] = ledger.lives(cluster.name)
-    boots = ledger.boot_times_s(cluster.name)
+    if not view.elastic:
+        return view
+    cluster, lives = clusters.cluster(view.name), ledger.lives(view.name)
     return view.model_copy(
         update={
-            "boots": boot_views(lives, cluster, boots, now),
+            "boots": boot_views(lives, cluster, ledger.boot_times_s(view.name), now),
             "nodes_there": len(lives),
             "usd_per_hour": vms_usd_per_hour(lives, cluster),
         }

@@ -65,5 +65,5 @@ def read_run(ledger: Ledger, dag_id: str, run_id: str, may_read: MayRead, now: d
     """The jobs of one run, None when the reader may not see it."""
     if not may_read(dag_id):
         return None
-    rows: list[JobRow] = newest_attempts(ledger.jobs_of_run(dag_id, run_id))
+    rows = newest_attempts(ledger.jobs_of_run(dag_id, run_id))
     return RunPage(now=now, dag_id=dag_id, run_id=run_id, jobs=tuple(map(JobView.of, rows)))
