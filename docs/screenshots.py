@@ -98,6 +98,7 @@ def take_all(page: Page, api: AirflowApi, url: str, step: Callable[[str], None])
     _save(page, "run", 820)
     _save_log(page, f"{run}/tasks/choose_cluster", "at most USD", "log-choose-cluster")
     _save_log(page, f"{run}/tasks/collect", "core-hours", "log-collect")
+    save_job_page(page, run)
     page.goto(run)
     _save_graph(page)
 
@@ -107,7 +108,15 @@ def save_hpc_page(page: Page, url: str) -> None:
     page.goto(f"{url}/plugin/hpc")
     row = page.frame_locator("iframe[title=HPC]").locator("tr", has_text=FORM["name"])
     expect(row).to_contain_text("azure")
-    _save(page, "hpc", 760)
+    _save(page, "hpc", 1180)
+
+
+def save_job_page(page: Page, run: str) -> None:
+    """The page of the job, in Airflow's page of its run."""
+    page.goto(run)
+    page.get_by_role("link", name="HPC job", exact=True).click()
+    expect(page.frame_locator("iframe[title='HPC job']").locator("#output pre")).to_be_visible()
+    _save(page, "job", 1560)
 
 
 def _fill_in(page: Page, url: str) -> None:

@@ -11,21 +11,34 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+# Addresses are relative: Airflow may be served below a path.
+ICONS = {"icon": "hpc/static/icon.svg", "icon_dark_mode": "hpc/static/icon-dark.svg"}
+MENU = {"destination": "nav", "category": "Hybrid HPC", **ICONS}  # beside the button a menu, of every page
+
 
 class HybridHpcPlugin(AirflowPlugin):
-    """The page *HPC* in Airflow's UI, its API at ``/hpc/api``, and ``/hybrid-hpc/metrics`` for Prometheus."""
+    """The pages in Airflow's UI, their API at ``/hpc/api``, and ``/hybrid-hpc/metrics`` for Prometheus."""
 
     name = "hybrid_hpc"
     external_views = [  # noqa: RUF012  Airflow's own way to say it
         {
             "name": "HPC",
-            "href": "hpc/",  # relative: Airflow may be served below a path
-            "destination": "nav",
+            "href": "hpc/",
             "url_route": "hpc",
             "nav_top_level": True,
-            "icon": "hpc/static/icon.svg",
-            "icon_dark_mode": "hpc/static/icon-dark.svg",
-        }
+            **ICONS,
+            "destination": "nav",
+        },
+        {"name": "Now", "href": "hpc/", "url_route": "hpc-now", **MENU},
+        {"name": "Jobs", "href": "hpc/jobs", "url_route": "hpc-jobs", **MENU},
+        {"name": "Usage", "href": "hpc/usage", "url_route": "hpc-usage", **MENU},
+        {
+            "name": "HPC job",
+            "href": "hpc/runs/{DAG_ID}/{RUN_ID}",
+            "url_route": "hpc-job",
+            "destination": "dag_run",
+            **ICONS,
+        },
     ]
 
     @cached_property

@@ -117,6 +117,7 @@ async def collect(row: JobRow, *, site: Site, ledger: Ledger, results: Path) -> 
     """
     row, outcome, usage = await settle(row, site=site, ledger=ledger)
     tail = await _tail(site.head_node, row.run_dir, outcome)
+    await asyncio.to_thread(ledger.save_output, row.token, tail)
     files, missing = await _bring_back(site.head_node, row, results)
     return Collected(row, outcome, tail, tuple(files), tuple(usage), tuple(missing))
 

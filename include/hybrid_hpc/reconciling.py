@@ -29,6 +29,7 @@ from hybrid_hpc.placement.words import counted, one_line
 from hybrid_hpc.reconcile import Run, compare
 from hybrid_hpc.reconcile_actions import Actions
 from hybrid_hpc.schedulers.base import Load
+from hybrid_hpc.seen import keep_snapshot, with_known_nodes
 from hybrid_hpc.site import Site
 from hybrid_hpc.submission import OWNER_FILE
 
@@ -192,7 +193,7 @@ def _unseen(looks: Sequence[_Look], rows: Sequence[JobRow]) -> list[Finding]:
 
 
 def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger: Ledger) -> None:
-    """Alerts and report. What was done stands without them, so a ledger that fails now fails nothing."""
+    """Alerts, report and snapshots. What was done stands without them, so one that fails fails nothing."""
     try:
         _tell(report, looks, rows, ledger)
         ledger.save_reconciliation(
@@ -201,6 +202,9 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
             open_jobs=report.open_jobs,
             findings=[finding.as_json() for finding in report.findings[:MOST_KEPT]],
         )
+        for look in looks:
+            if look.load:
+                keep_snapshot(with_known_nodes(look.load, look.cluster, ledger), look.cluster, ledger)
     except HybridHpcError as error:
         log.warning("the report is not in the ledger: %s", error)
 

@@ -24,6 +24,7 @@ from hybrid_hpc.ownership import cancel
 from hybrid_hpc.reports import history_reports, queue_reports, unanswered_reports
 from hybrid_hpc.schedulers.base import Load
 from hybrid_hpc.site import Site
+from hybrid_hpc.snapshots import snapshot_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ GIVE_UP_S = 300.0  # the accounting lags by seconds; after this, the job's own e
 ACCOUNTING_LAG_S = 6.0  # Slurm completes the record of a job that was over at once every 5 s
 SOON_S = 1.0
 HURRIED_APART_S = 3.0  # many newcomers must not make many polls
+SNAPSHOT_S = 10.0  # how often what a poll saw is kept for the pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class ClusterWatch:
         self._hurry = asyncio.Event()
         self._shut_s: float | None = None  # from the last poll until the breaker lets somebody try
         self._unknown_since: dict[str, float] = {}  # token -> when neither queue nor accounting knew it
+        self._kept_at = float("-inf")
 
     async def polls(self) -> AsyncIterator[Poll]:
         """Polls for ever, ``poll_s`` apart; after failures with backoff and jitter."""
@@ -139,8 +142,21 @@ class ClusterWatch:
         reports, left = await asyncio.to_thread(queue_reports, rows, load, cloud)
         reports |= self._give_up(await self._ended(left))
         await asyncio.to_thread(self._ledger.observe, list(reports.values()))
+        await self._keep(load, cloud)
         await self._cancel_wished(rows, reports)
         return Poll(self.cluster.name, reports, cloud, load)
+
+    async def _keep(self, load: Load, cloud: CloudView | None) -> None:
+        """What the cluster looks like, for the pages, now and then; no job waits for less because of it."""
+        if time.monotonic() - self._kept_at < SNAPSHOT_S:
+            return
+        trouble = cloud.trouble if cloud else {}
+        rows = await asyncio.to_thread(snapshot_of, load, self.cluster, trouble, self._ledger.now())
+        try:
+            await asyncio.to_thread(self._ledger.save_snapshot, rows)
+        except HybridHpcError as error:
+            log.warning("%s: its snapshot is not kept: %s", self.cluster.name, error)
+        self._kept_at = time.monotonic()
 
     async def _ended(self, rows: Sequence[JobRow]) -> dict[str, JobReport]:
         """How jobs ended: only the accounting says it. Its silence must not blind the rest of the poll."""

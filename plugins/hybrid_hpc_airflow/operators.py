@@ -21,6 +21,7 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import AccessDenied, HybridHpcError, Invalid, SubmissionRefused, Unavailable
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.request import JobRequest, read_request
+from hybrid_hpc_airflow.job_link import JobPageLink
 from hybrid_hpc_airflow.keys import job_key
 from hybrid_hpc_airflow.patience import come_again
 from hybrid_hpc_airflow.states import task_states
@@ -132,6 +133,7 @@ class SubmitOperator(BaseOperator):
     """
 
     ui_color = "#e6f1f2"
+    operator_extra_links = (JobPageLink(),)
 
     def __init__(self, *, cluster: str, group: str = "", moved: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -201,6 +203,7 @@ class CollectOperator(BaseOperator):
     """
 
     ui_color = "#e5f2e3"
+    operator_extra_links = (JobPageLink(),)
 
     def __init__(self, *, chooser: str, submitters: Sequence[str], group: str = "", **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", "all_done")

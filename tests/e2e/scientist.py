@@ -54,6 +54,10 @@ class Scientist(AirflowApi):
         path = f"{run.path}/taskInstances/{quote(task_id)}/xcomEntries/{key}"
         return self._call("GET", path, map_index=map_index)["value"]
 
+    def links(self, run: Run, task_id: str) -> dict[str, str]:
+        """The addresses on a task's extra buttons, by what stands on them."""
+        return dict(self._call("GET", f"{run.path}/taskInstances/{quote(task_id)}/links")["extra_links"])
+
     def fail_task(self, run: Run, task_id: str) -> None:
         """Marks one task as failed."""
         self._do("PATCH", f"{run.path}/taskInstances/{quote(task_id)}", new_state="failed")

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import inspect
 
+from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Ledger, migrate
 from hybrid_hpc.ledger.__main__ import URL_VARIABLE, main
 from hybrid_hpc.ledger.database import make_engine
+from hybrid_hpc.ledger.history import JobSearch
 from lab.postgres import Postgres
 from tests.unit.ledger_databases import empty
 
@@ -23,11 +25,13 @@ TABLES = {
     "breakers",
     "decisions",
     "installation",
+    "job_outputs",
     "jobs",
     "node_wishes",
     "node_lives",
     "reconciliations",
     "scale_requests",
+    "snapshots",
     "usage_findings",
     "usage_jobs",
     "usage_longest",
@@ -89,6 +93,25 @@ def test_the_usage_of_our_jobs_survives_the_way_up_and_down(ledger_url: str) -> 
     assert execute(ledger_url, "SELECT token, core_h, cpu_h, cost_usd FROM usage") == [
         ("hh-a", 4.0, 2.0, 0.25)
     ]
+
+
+def test_jobs_from_before_can_be_searched_for(ledger_url: str) -> None:
+    migrate.upgrade(ledger_url, "0006")
+    execute(
+        ledger_url,
+        "INSERT INTO jobs (token, dag_id, run_id, group_id, map_index, generation, attempt, request, "
+        "submitted_by, cluster, partition, run_dir, intent_at, state, reason, sentence, tasks, node_names, "
+        "restarts, settled_at, outcome) VALUES ('hh-a', 'hpc_job', 'r', '', -1, 0, '0', "
+        """'{"name": "Wing", "project": null, "script": "x"}', 'alice', 'onprem', 'batch', '', """
+        "'2026-03-29 12:00:00', 'completed', '', '', '{}', '[]', 0, '2026-03-29 13:00:00', 'completed')",
+    )
+    migrate.upgrade(ledger_url)
+    ledger = Ledger(ledger_url)
+    search = JobSearch("wing", submitted_by="alice", outcome=JobState.COMPLETED)
+    assert [row.token for row in ledger.ended_jobs({"hpc_job"}, search, limit=9)] == ["hh-a"]
+    ledger.close()
+    migrate.downgrade(ledger_url, "0006")
+    assert execute(ledger_url, "SELECT token FROM jobs") == [("hh-a",)]
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:

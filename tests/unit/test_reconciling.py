@@ -154,6 +154,17 @@ def done(report: Report) -> list[tuple[Action, str, str]]:
     return [(finding.action, finding.native_id, finding.result) for finding in report.findings]
 
 
+async def test_a_reconciliation_shows_the_pages_every_cluster_that_answered(world: World) -> None:
+    row = world.recorded("run", "17")
+    world.onprem.queue["17"] = (row.token, JobState.PENDING)
+    world.there["azure"].fails["load"] = Unreachable("no route")
+    await world.reconcile()
+    seen = world.ledger.snapshots()
+    assert {(each.cluster, each.partition) for each in seen} >= {("onprem", "")}
+    assert "azure" not in {each.cluster for each in seen}
+    assert (seen[0].jobs_waiting, seen[0].seen_at) == (1, world.at)
+
+
 async def test_when_nothing_is_wrong_nothing_is_done_and_every_cluster_is_left(world: World) -> None:
     row = world.recorded("run", "7")
     world.onprem.queue["7"] = (row.token, JobState.RUNNING)
@@ -353,6 +364,7 @@ async def test_the_ledger_is_asked_as_often_for_many_open_jobs_as_for_one(world:
         row = world.recorded(f"run {n}", str(n))
         world.onprem.queue[str(n)] = (row.token, JobState.RUNNING)
         if n in (1, 201):
+            world.later(minutes=5)  # as often as it runs: each keeps a snapshot
             asked.clear()
             assert (await world.reconcile()).findings == ()
             counts.append(len(asked))

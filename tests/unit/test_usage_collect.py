@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,11 +17,14 @@ from hypothesis import strategies as st
 from hybrid_hpc.errors import NoAccounting, Unavailable, Unreachable
 from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import Job, Ledger, UsageRow
+from hybrid_hpc.ledger.lives import NewLife
 from hybrid_hpc.request import JobRequest
+from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
+from hybrid_hpc.seen import with_known_nodes
 from hybrid_hpc.usage.collect import ACCOUNTING, FIRST, SAMPLES, VM_HOURS, CollectedUsage, collect_usage
 from hybrid_hpc.usage.windows import Window
 from tests.unit.ledger_databases import NOW, empty
-from tests.unit.usage_world import AZURE, NOON, AccountingHeadNode, Cloud, Life, site
+from tests.unit.usage_world import AZURE, NOON, ONPREM, AccountingHeadNode, Cloud, Life, site
 
 pytest_plugins = ["tests.unit.ledger_fixtures"]
 
@@ -144,6 +148,31 @@ async def test_an_accounting_that_is_silent_costs_the_samples_nothing(ledger: Le
         ("", 16, 4),
         ("batch", 16, 4),
     ]
+
+
+async def test_a_collection_shows_the_cluster_to_the_pages_unless_the_watch_has_just_done_so(
+    ledger: Ledger,
+) -> None:
+    await collected(ledger, AccountingHeadNode(), 0)
+    seen = ledger.snapshots()
+    assert [(row.partition, row.cores_busy, row.cores_free) for row in seen] == [
+        ("", 4, 12),
+        ("batch", 4, 12),
+    ]
+    watched = [replace(row, cores_busy=9, seen_at=NOW + timedelta(seconds=1)) for row in seen]
+    ledger.save_snapshot(watched)
+    await collected(ledger, AccountingHeadNode(), 600)
+    assert ledger.snapshots() == watched
+
+
+def test_nodes_that_look_broken_to_the_scheduler_are_off_or_boot_as_far_as_the_ledger_knows(
+    ledger: Ledger,
+) -> None:
+    ledger.begin_lives("azure", [NewLife("1", "htc-1", "htc", "F16")])
+    nodes = [NodeState(f"htc-{n}", ("htc",), NodeStatus.DOWN, 16, 0, 1, 0) for n in range(3)]
+    known = with_known_nodes(Load(0.0, tuple(nodes), ()), AZURE, ledger)
+    assert [node.status for node in known.nodes] == [NodeStatus.OFF, NodeStatus.BOOTING, NodeStatus.OFF]
+    assert with_known_nodes(Load(0.0, tuple(nodes), ()), ONPREM, ledger).nodes == tuple(nodes)
 
 
 async def test_a_cluster_without_accounting_has_answered_and_its_gap_says_so(ledger: Ledger) -> None:

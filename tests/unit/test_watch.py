@@ -16,7 +16,7 @@ from hybrid_hpc import watch as watch_module
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.collecting import StillRunning, StillUnknown, collect
 from hybrid_hpc.commands import Answer, Command
-from hybrid_hpc.errors import ConnectionLost, Unreachable
+from hybrid_hpc.errors import ConnectionLost, Unavailable, Unreachable
 from hybrid_hpc.headnode import HeadNode
 from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
@@ -117,6 +117,44 @@ def line(row: JobRow, state: JobState = JobState.PENDING) -> QueuedJob:
 def record(row: JobRow, state: JobState = JobState.COMPLETED) -> JobRecord:
     who = (str(row.native_id), "", row.token, state, 0, None, "ada", "proj-alpha", "batch", ("node01",))
     return JobRecord(*who, 1, 1, 0, 1.0, 1.0, 2.0, 3.0, 1.0, 600, None)
+
+
+async def test_what_a_poll_sees_is_kept_for_the_pages_now_and_then_and_not_each_time(
+    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = world.submitted()
+    world.there.queue = [line(row)]
+    await world.polled(1)
+    whole, batch = world.ledger.snapshots()
+    assert (whole.partition, whole.nodes_busy, whole.cores_free, whole.jobs_waiting) == ("", 1, 0, 1)
+    assert (batch.partition, batch.jobs_waiting) == ("batch", 1)
+    await world.polled(2)
+    assert world.ledger.snapshots() == [whole, batch]
+    monkeypatch.setattr(watch_module, "SNAPSHOT_S", 0.0)
+    await world.polled(1)
+    assert world.ledger.snapshots()[0].seen_at > whole.seen_at
+
+
+async def test_a_snapshot_that_cannot_be_kept_costs_no_job_its_poll(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bool:
+        raise Unavailable("the ledger has no room")
+
+    monkeypatch.setattr(world.ledger, "save_snapshot", fail)
+    row = world.submitted()
+    world.there.queue = [line(row)]
+    poll = await world.watch.poll()
+    assert (poll.trouble, [*poll.reports]) == ("", [row.token])
+
+
+async def test_the_end_of_the_output_stays_in_the_ledger_when_a_job_is_collected(
+    world: World, tmp_path: Path
+) -> None:
+    row = world.submitted()
+    world.there.accounting = [[record(row)]]
+    await collect(row, site=world.site, ledger=world.ledger, results=tmp_path)
+    assert world.ledger.output_of(row.token) == "the end"
 
 
 async def test_many_waiting_jobs_cost_one_command(world: World) -> None:

@@ -17,9 +17,10 @@ from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import Job, Ledger
 from hybrid_hpc.ledger.jobs import JOBS
 from hybrid_hpc.request import JobRequest
-from hybrid_hpc_airflow.web import reading, wording
+from hybrid_hpc_airflow.web import cluster_reading, reading, wording
+from hybrid_hpc_airflow.web.now_view import Page
 from hybrid_hpc_airflow.web.rendering import page_html, trouble_html
-from hybrid_hpc_airflow.web.views import FindingView, JobView, Page, Stage
+from hybrid_hpc_airflow.web.views import FindingView, JobView, Stage
 from tests.unit.ledger_databases import NOW
 from tests.unit.web_world import add_job, change, reconciled, rename, shut
 
@@ -68,7 +69,11 @@ def told(ledger: Ledger, section: str = "") -> str:
     """The page, or one section of it, as a person reads it."""
     html = html_of(ledger)
     part = re.search(rf'<section id="{section}".*?</section>', html, re.DOTALL) if section else None
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", part[0] if part else html)).split())
+    return text_of(part[0] if part else html)
+
+
+def text_of(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def test_an_empty_ledger_is_told_in_calm_sentences(ledger: Ledger) -> None:
@@ -86,7 +91,7 @@ def test_an_alert_is_told_with_its_cluster_and_since_when(ledger: Ledger) -> Non
 
 
 def test_a_way_without_failures_is_in_order_and_an_elastic_cluster_has_two(ledger: Ledger) -> None:
-    ways = reading.read_ways(ledger, load_clusters())
+    ways = cluster_reading.read_ways(ledger, load_clusters())
     assert [way.target for way in ways] == ["onprem", "azure", "azure CycleCloud"]
     assert {way.state for way in ways} == {"closed"}
     assert "head node in order CycleCloud in order" in told(ledger, "clusters")
@@ -98,7 +103,7 @@ def test_a_shut_way_tells_since_when_why_and_when_it_is_tried_again(ledger: Ledg
     text = told(ledger, "clusters")
     assert "CycleCloud shut for 12 min , next try in 36 s CycleCloud refuses our login" in text
     assert "head node failed once, 4 s ago no answer within 30 s" in text
-    states = {way.target: way.state for way in reading.read_ways(ledger, load_clusters())}
+    states = {way.target: way.state for way in cluster_reading.read_ways(ledger, load_clusters())}
     assert states == {"onprem": "closed", "azure": "closed", "azure CycleCloud": "open"}
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -28,14 +29,19 @@ from tests.unit.web_world import add_job, reconciled, shut
 
 PLUGIN = PROJECT / "plugins" / "hybrid_hpc_plugin.py"
 PAGE = "/"
-JSON = ("/api/alerts", "/api/jobs", "/api/breakers", "/api/reconciliation", "/api/usage", "/api/usage/jobs")
+ENDED = "/jobs"
+RUN = "/runs/hpc_job/manual__nothing"
+JSON = (
+    *("/api/alerts", "/api/clusters", "/api/jobs", "/api/breakers", "/api/reconciliation"),
+    *("/api/usage", "/api/usage/jobs"),
+)
 FILES = (
     *("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg"),
     *("/static/usage.css", "/static/usage.js", "/usage/table.csv", "/usage/jobs.parquet"),
 )
 KEPT = f"/static/plotly-{version('plotly')}.min.js"
 EXPORTS = ("/exports/focus.csv", "/exports/focus.csv?month=2026-03", "/reports/2026-03.html")
-EVERYTHING = (PAGE, "/usage", "/usage/jobs", *JSON, *FILES, KEPT, *EXPORTS)
+EVERYTHING = (PAGE, ENDED, RUN, "/usage", "/usage/jobs", *JSON, *FILES, KEPT, *EXPORTS)
 KEPT_FOREVER = "private, max-age=31536000, immutable"
 JOB = "/jobs/hh-nothing"
 
@@ -109,7 +115,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 16
+    assert len(app.routes) == 19
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path
@@ -167,6 +173,90 @@ def test_the_page_of_a_job_is_for_who_may_read_its_dag_and_404_for_all_others(
     assert "mine" in client.get(f"/jobs/{mine.token}").text
     hidden, missing = client.get(f"/jobs/{theirs.token}"), client.get(JOB)
     assert (hidden.status_code, hidden.text) == (404, missing.text)
+
+
+def test_a_user_sees_their_own_jobs_unless_they_ask_and_who_runs_the_site_or_only_looks_sees_all(
+    app: FastAPI, ledger: Ledger, airflow: SimpleNamespace
+) -> None:
+    add_job(ledger, 1, name="hers", by="vera")
+    add_job(ledger, 2, name="his", by="bob")
+    shown = {}
+    for role in ("viewer", "user", "op", "admin"):
+        client = log_in(app, airflow, role)
+        pages = [client.get(f"/{query}").text for query in ("", "?whose=all", "?whose=mine")]
+        shown[role] = [[name for name in ("hers", "his") if f">{name}</a>" in page] for page in pages]
+    everybody, own = ["hers", "his"], ["hers"]
+    assert shown == {
+        "viewer": [everybody, everybody, own],
+        "user": [own, everybody, own],
+        "op": [everybody, everybody, own],
+        "admin": [everybody, everybody, own],
+    }
+
+
+def test_the_api_tells_everybodys_jobs_unless_ones_own_are_asked_for(
+    app: FastAPI, ledger: Ledger, airflow: SimpleNamespace
+) -> None:
+    add_job(ledger, 1, name="hers", by="vera")
+    add_job(ledger, 2, name="his", by="bob")
+    client = log_in(app, airflow, "user")
+    assert [job["name"] for job in client.get("/api/jobs").json()["jobs"]] == ["his", "hers"]
+    mine = client.get("/api/jobs?whose=mine").json()
+    assert ([job["name"] for job in mine["jobs"]], mine["total"], mine["others"]) == (["hers"], 1, 1)
+
+
+def test_a_run_turns_to_the_page_of_its_job_and_one_of_a_hidden_dag_is_not_there(
+    app: FastAPI, ledger: Ledger, airflow: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Strict(airflow.manager):  # type: ignore[misc, name-defined]
+        def is_authorized_dag(self, *, details: Any = None, **_: Any) -> bool:
+            return bool(details.id == "hpc_job")
+
+    monkeypatch.setattr(airflow.auth, "instance", Strict())
+    run_id = "manual__2026-03-29T01:30:00+00:00"
+    row = add_job(ledger, 1, run_id=run_id)
+    add_job(ledger, 2, dag_id="secret_dag", run_id="r")
+    client = log_in(app, airflow, "viewer")
+    for address in (f"/runs/hpc_job/{run_id}", f"/runs/hpc_job/{quote(run_id, safe='')}?group=&map_index=-1"):
+        answer = client.get(address, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"../../jobs/{row.token}")
+        assert client.get(address).url.path == f"/jobs/{row.token}"
+    assert "This run has no HPC job" in client.get("/runs/hpc_job/none").text
+    assert client.get("/runs/secret_dag/r").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["?state=nonsense", "?state=running", "?before=hh-nothing", "?q=%25"])
+def test_a_search_for_nonsense_answers_all_the_same(viewer: TestClient, query: str) -> None:
+    assert viewer.get(f"{ENDED}{query}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/jobs?q={'x' * 201}", "/jobs?whose=theirs", "/jobs?q=%00", "/jobs/%00", "/runs/hpc_job/%00"],
+)
+def test_what_cannot_be_meant_is_refused_before_the_ledger_is_asked(viewer: TestClient, path: str) -> None:
+    assert viewer.get(path).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("base_url", "link"),
+    [
+        ("", "/plugin/hpc/hpc/runs/d/r%3A1%2B2?group=g&map_index=3"),
+        ("http://a:1", "http://a:1/plugin/hpc/hpc/runs/d/r%3A1%2B2?group=g&map_index=3"),
+        ("https://a/below/", "https://a/below/plugin/hpc/below/hpc/runs/d/r%3A1%2B2?group=g&map_index=3"),
+    ],
+)
+def test_a_task_leads_to_the_page_of_its_job_in_airflows_frame(
+    airflow: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, base_url: str, link: str
+) -> None:
+    from airflow.configuration import conf  # noqa: PLC0415  after the environment is set
+
+    from hybrid_hpc_airflow.job_link import JobPageLink  # noqa: PLC0415
+
+    monkeypatch.setattr(conf, "get", lambda *_, **__: base_url)
+    key: Any = SimpleNamespace(dag_id="d", run_id="r:1+2", map_index=3)
+    operator: Any = SimpleNamespace(group="g")
+    assert JobPageLink().get_link(operator, ti_key=key) == link
 
 
 def test_the_page_and_its_files_are_what_they_say(viewer: TestClient) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
-from hybrid_hpc_airflow.web import reading
-from hybrid_hpc_airflow.web.job_view import asked_of, job_page, offers_of, steps_of
+from hybrid_hpc_airflow.web import jobs_reading
+from hybrid_hpc_airflow.web.job_view import JobRows, asked_of, job_page, offers_of
 from hybrid_hpc_airflow.web.rendering import job_html, page_html
+from hybrid_hpc_airflow.web.steps import steps_of
 from tests.unit.ledger_databases import NOW
 from tests.unit.test_web import HOSTILE, LATER, everything, only, page_of
 from tests.unit.web_world import add_job, change, rename
@@ -79,13 +80,13 @@ def test_no_text_of_others_becomes_html(ledger: Ledger) -> None:
     row = add_job(ledger, 1, sentence=HOSTILE, by=HOSTILE, run_id=f"manual__{HOSTILE}", project="p")
     rename(ledger, row.token, HOSTILE)
     row = ledger.job(row.token) or row
-    html = job_html(job_page(row, DECISION, [], LATER))
+    html = job_html(job_page(row, JobRows(decision=DECISION), LATER))
     assert HOSTILE not in html
     assert html.count("&lt;script&gt;") >= 5
 
 
 def test_the_page_of_a_job_without_decision_and_usage_says_so(ledger: Ledger) -> None:
-    page = reading.read_job(ledger, add_job(ledger, 1).token, everything, LATER)
+    page = jobs_reading.read_job(ledger, add_job(ledger, 1).token, everything, LATER)
     assert page is not None
     html = job_html(page)
     assert "The ledger has no decision for this job." in html
@@ -95,8 +96,8 @@ def test_the_page_of_a_job_without_decision_and_usage_says_so(ledger: Ledger) ->
 
 def test_a_job_of_a_dag_that_the_reader_may_not_see_is_as_one_that_is_not_there(ledger: Ledger) -> None:
     token = add_job(ledger, 1, dag_id="secret_dag").token
-    assert reading.read_job(ledger, token, only("hpc_job"), LATER) is None
-    assert reading.read_job(ledger, "hh-nothing", everything, LATER) is None
+    assert jobs_reading.read_job(ledger, token, only("hpc_job"), LATER) is None
+    assert jobs_reading.read_job(ledger, "hh-nothing", everything, LATER) is None
 
 
 def test_an_open_job_links_to_its_page(ledger: Ledger) -> None:

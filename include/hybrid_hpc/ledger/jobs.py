@@ -24,6 +24,7 @@ from hybrid_hpc.jobs import JobKey, JobReport, JobState, token
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
 from hybrid_hpc.ledger.rows import Job, JobRow, moment
+from hybrid_hpc.ledger.search import search_columns
 from hybrid_hpc.outcome import Outcome
 
 JOBS = table(tables.Job)
@@ -31,7 +32,7 @@ DECISIONS = table(tables.Decision)
 COLUMNS = [
     column.label("request_json") if column.name == "request" else column
     for column in JOBS.columns
-    if column.name not in ("id", "decision_id")
+    if column.name not in ("id", "decision_id") and not column.name.startswith("search_")
 ]
 OPEN = JOBS.c.settled_at.is_(None)
 
@@ -297,6 +298,7 @@ def _intent(connection: Connection, job: Job, now: datetime) -> Mapping[str, Any
         "tasks": {},
         "node_names": (),
         "restarts": 0,
+        **search_columns(job),
     }
 
 

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, or_, select, update
 
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
 from hybrid_hpc.ledger.requests import SCALE
 from hybrid_hpc.ledger.rows import LifeRow
+from hybrid_hpc.usage.windows import Window
 
 LIVES = table(tables.NodeLife)
 BOOTS_REMEMBERED = 20
@@ -91,6 +92,17 @@ class LifeQueries(Database):
         there = and_(LIVES.c.cluster == cluster, LIVES.c.gone_at.is_(None))
         with self._transaction() as connection:
             found = connection.execute(select(*_COLUMNS).where(there).order_by(LIVES.c.id)).mappings()
+            return [LifeRow(**row) for row in found]
+
+    def lives_of_nodes(self, cluster: str, names: Collection[str], window: Window) -> list[LifeRow]:
+        """Every life of the nodes of these names that lay, at least in part, in the window; oldest first."""
+        if not names:
+            return []
+        still = or_(LIVES.c.gone_at > window.since, LIVES.c.gone_at.is_(None))
+        during = and_(LIVES.c.asked_at < window.until, still)
+        these = and_(LIVES.c.cluster == cluster, LIVES.c.name.in_(sorted(names)), during)
+        with self._transaction() as connection:
+            found = connection.execute(select(*_COLUMNS).where(these).order_by(LIVES.c.id)).mappings()
             return [LifeRow(**row) for row in found]
 
     def boot_times_s(self, cluster: str) -> dict[tuple[str, str], list[float]]:

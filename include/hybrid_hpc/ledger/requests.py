@@ -90,6 +90,14 @@ class ScaleQueries(Database):
         with self._transaction() as connection:
             return [ScaleRow(**row) for row in connection.execute(statement).mappings()]
 
+    def short_requests(self, within: timedelta) -> list[ScaleRow]:
+        """The requests of the last while, on all clusters, that got fewer nodes than asked; newest first."""
+        lately = SCALE.c.answered_at > self._now() - within
+        statement = select(*_COLUMNS).where(lately).order_by(SCALE.c.id.desc())
+        with self._transaction() as connection:
+            rows = [ScaleRow(**row) for row in connection.execute(statement).mappings()]
+        return [row for row in rows if (row.added or 0) < len(row.names)]
+
     def times_asked(self, cluster: str, names: Sequence[str]) -> int:
         """How many *answered* requests asked for exactly these nodes.
 

@@ -7,8 +7,9 @@ from hybrid_hpc.ledger.breakers import BreakerQueries
 from hybrid_hpc.ledger.cluster_usage import ClusterUsageQueries
 from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
+from hybrid_hpc.ledger.ended_usage import EndedUsageQueries
 from hybrid_hpc.ledger.findings import FindingQueries
-from hybrid_hpc.ledger.job_history import JobHistoryQueries
+from hybrid_hpc.ledger.history import HistoryQueries
 from hybrid_hpc.ledger.jobs import JobQueries
 from hybrid_hpc.ledger.lives import LifeQueries
 from hybrid_hpc.ledger.metrics import MetricQueries
@@ -18,6 +19,7 @@ from hybrid_hpc.ledger.reconciliations import ReconciliationQueries
 from hybrid_hpc.ledger.requests import ScaleQueries
 from hybrid_hpc.ledger.rolled import RolledQueries
 from hybrid_hpc.ledger.rollup import RollupQueries
+from hybrid_hpc.ledger.snapshots import SnapshotQueries
 from hybrid_hpc.ledger.usage import UsageQueries
 from hybrid_hpc.ledger.watermarks import WatermarkQueries
 from hybrid_hpc.ledger.wishes import WishQueries
@@ -32,7 +34,7 @@ class Ledger(
     RollupQueries,
     RolledQueries,
     FindingQueries,
-    JobHistoryQueries,
+    EndedUsageQueries,
     ScaleQueries,
     WishQueries,
     LifeQueries,
@@ -42,6 +44,8 @@ class Ledger(
     OverviewQueries,
     MetricQueries,
     PriceQueries,
+    HistoryQueries,
+    SnapshotQueries,
 ):
     """What was decided, submitted, seen and used: our own database, never Airflow's.
 

@@ -18,6 +18,7 @@ from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger.types import Json, Names, State, UtcDateTime
 
 BIG_ID = BigInteger().with_variant(Integer(), "sqlite")
+BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")  # an index then answers "begins with"
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -80,6 +81,10 @@ class Job(Base):
         UniqueConstraint("dag_id", "run_id", "group_id", "map_index", "attempt"),
         Index("ix_jobs_cluster_native_id", "cluster", "native_id"),
         Index("ix_jobs_cluster_settled_at", "cluster", "settled_at"),
+        Index("ix_jobs_search_name_id", "search_name", "id"),
+        Index("ix_jobs_search_project_id", "search_project", "id"),
+        Index("ix_jobs_search_person_id", "search_person", "id"),
+        Index("ix_jobs_outcome_id", "outcome", "id"),
     )
 
     id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
@@ -124,6 +129,10 @@ class Job(Base):
     cancel_confirmed_at: Mapped[datetime | None]
     leave_requested_at: Mapped[datetime | None]  # its cluster cannot run it: it goes, unless it starts first
     leave_why: Mapped[str | None]
+    # What a page searches by, cut to what an index takes; the name in small letters.
+    search_name: Mapped[str] = mapped_column(BYTEWISE, server_default="")
+    search_project: Mapped[str] = mapped_column(server_default="")
+    search_person: Mapped[str] = mapped_column(server_default="")
 
 
 class ScaleRequest(Base):

@@ -25,6 +25,7 @@ from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.ledger.rows import moment
 from hybrid_hpc.prices.current import with_costs
 from hybrid_hpc.schedulers.base import JobRecord, JobRecords, Load
+from hybrid_hpc.seen import keep_snapshot, with_known_nodes
 from hybrid_hpc.site import Site
 from hybrid_hpc.usage.rows import Ours, is_usage, usage_row
 from hybrid_hpc.usage.samples import samples_of
@@ -126,8 +127,10 @@ class _Collector:
 
     async def _sample(self, load: Load) -> None:
         """Its window has no holes for the watermark: a sample that is missing tells of itself."""
+        load = await asyncio.to_thread(with_known_nodes, load, self._site.cluster, self._ledger)
         rows = samples_of(load, self._site.cluster.name)
         await asyncio.to_thread(self._ledger.save_samples, rows)
+        await asyncio.to_thread(keep_snapshot, load, self._site.cluster, self._ledger)
         window = await self._due(SAMPLES, moment(load.now), timedelta(0))
         await self._note_collected(SAMPLES, window, len(rows), load.unreadable)
 

@@ -7,16 +7,16 @@ read the runs of these, too.
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
-from fastapi import Depends, HTTPException, status
+from fastapi import Depends, HTTPException, Query, status
 
-from hybrid_hpc_airflow.web.views import MayRead
+from hybrid_hpc_airflow.web.views import MayRead, Whose
 
 DAG_ID = "hpc_job"
 
@@ -33,7 +33,23 @@ def reader(user: GetUserDep) -> MayRead:
     return may_read
 
 
+def whose_jobs(user: GetUserDep, whose: Annotated[Literal["mine", "all"] | None, Query()] = None) -> Whose:
+    """Whose jobs are asked for. Unless the address says it: one's own for who submits, else everybody's.
+
+    Everybody's are for those who run the site, and for those who may only look.
+    """
+    mine = whose == "mine" if whose else _may_submit(user) and not _runs_the_site(user)
+    return Whose(person=user.get_name(), mine=mine)
+
+
+def person(user: GetUserDep) -> str:
+    """Who looks at the page, by the name under which Airflow notes who triggered a run."""
+    return user.get_name()
+
+
 MayReadDep = Annotated[MayRead, Depends(reader)]
+PersonDep = Annotated[str, Depends(person)]
+WhoseDep = Annotated[Whose, Depends(whose_jobs)]
 
 
 def _may_read(user: BaseUser, dag_id: str) -> bool:
@@ -44,6 +60,20 @@ def _may_read(user: BaseUser, dag_id: str) -> bool:
         details=DagDetails(id=dag_id, team_name=_team(dag_id)),
         user=user,
     )
+
+
+def _may_submit(user: BaseUser) -> bool:
+    return get_auth_manager().is_authorized_dag(
+        method="POST",
+        access_entity=DagAccessEntity.RUN,
+        details=DagDetails(id=DAG_ID, team_name=_team(DAG_ID)),
+        user=user,
+    )
+
+
+def _runs_the_site(user: BaseUser) -> bool:
+    """True for who may see Airflow's connections: administrators and operators, and no mere user."""
+    return get_auth_manager().is_authorized_connection(method="GET", user=user)
 
 
 def _team(dag_id: str) -> str | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hybrid_hpc.ledger.rows import JobRow
+from hybrid_hpc.ledger.rows import JobRow, LifeRow
 from hybrid_hpc.usage.rows import UsageRow
+from hybrid_hpc_airflow.web.attempts import AttemptView, attempts_of
+from hybrid_hpc_airflow.web.steps import StepView, steps_of
 from hybrid_hpc_airflow.web.views import JobView, View
-
-NARROWEST = 0.4  # percent: a step of a second is still to be seen beside one of a day
 
 
 class OfferView(View):
@@ -25,22 +26,6 @@ class OfferView(View):
     why: str = ""  # why the job does not fit there; '' when it does
 
 
-class StepView(View):
-    """One step of the way; ``left`` and ``width`` are percent of the whole way, ``open``: it goes on."""
-
-    word: str
-    begun_at: datetime
-    ended_at: datetime
-    left: float
-    width: float
-    open: bool
-
-    @property
-    def seconds(self) -> float:
-        """How long it took so far."""
-        return (self.ended_at - self.begun_at).total_seconds()
-
-
 class UsedView(View):
     """What all lives and tasks of a job used together; an efficiency is None where nothing is known."""
 
@@ -49,6 +34,19 @@ class UsedView(View):
     cost_usd: float
     cpu_efficiency: float | None
     peak_mib: float | None  # of the largest process
+    memory_mib: float | None  # asked for, on each node; None where nothing was
+    elapsed_s: float  # of its longest life or task
+    walltime_s: int | None
+
+    @property
+    def memory_share(self) -> float | None:
+        """The largest process against what was asked for on its node."""
+        return self.peak_mib / self.memory_mib if self.peak_mib is not None and self.memory_mib else None
+
+    @property
+    def walltime_share(self) -> float | None:
+        """The longest life or task against what was asked for."""
+        return self.elapsed_s / self.walltime_s if self.walltime_s else None
 
 
 class JobPage(View):
@@ -61,21 +59,34 @@ class JobPage(View):
     offers: tuple[OfferView, ...]
     steps: tuple[StepView, ...]
     used: UsedView | None
+    attempts: tuple[AttemptView, ...]  # the oldest first, this one among them
+    output: str | None  # its last lines, '' for none; None: not collected yet
 
 
-def job_page(
-    row: JobRow, decision: Mapping[str, Any] | None, usage: Sequence[UsageRow], now: datetime
-) -> JobPage:
+@dataclass(frozen=True, slots=True)
+class JobRows:
+    """What the ledger has of one job, beside its row."""
+
+    decision: Mapping[str, Any] | None = None
+    usage: Sequence[UsageRow] = ()
+    attempts: Sequence[JobRow] = ()
+    lives: Sequence[LifeRow] = ()  # of its nodes
+    output: str | None = None
+
+
+def job_page(row: JobRow, known: JobRows, now: datetime) -> JobPage:
     """The page, of what the ledger has of the job."""
-    made = decision or {}
+    made = known.decision or {}
     return JobPage(
         now=now,
         job=JobView.of(row),
         asked=asked_of(row.request_json),
         sentence=str(made.get("sentence", "")),
         offers=offers_of(made),
-        steps=steps_of(row, now),
-        used=used_of(usage) if usage else None,
+        steps=steps_of(row, now, known.lives),
+        used=used_of(known.usage) if known.usage else None,
+        attempts=attempts_of(known.attempts or [row], row.token),
+        output=known.output,
     )
 
 
@@ -102,39 +113,18 @@ def _offer(verdict: Mapping[str, Any], chosen: str) -> OfferView:
     )
 
 
-def steps_of(row: JobRow, now: datetime) -> tuple[StepView, ...]:
-    """The steps so far. The cluster's clock may differ from ours: no step ends before it begins."""
-    end = row.ended_at or row.settled_at or now
-    marks = [("asked", row.intent_at), ("queued", row.released_at), ("ran", row.started_at)]
-    begun = [(word, moment) for word, moment in marks if moment]
-    borders = _rising([*(moment for _, moment in begun), end])
-    whole_s = max((borders[-1] - borders[0]).total_seconds(), 1.0)
-    goes_on = row.ended_at is None and row.settled_at is None
-    return tuple(
-        StepView(
-            word=word,
-            begun_at=borders[at],
-            ended_at=borders[at + 1],
-            left=100 * (borders[at] - borders[0]).total_seconds() / whole_s,
-            width=max(100 * (borders[at + 1] - borders[at]).total_seconds() / whole_s, NARROWEST),
-            open=goes_on and at == len(begun) - 1,
-        )
-        for at, (word, _) in enumerate(begun)
-    )
-
-
-def _rising(moments: Sequence[datetime]) -> list[datetime]:
-    return [max(moments[: at + 1]) for at in range(len(moments))]
-
-
 def used_of(usage: Sequence[UsageRow]) -> UsedView:
     """All rows of one job added up."""
     core_h = sum(row.core_h for row in usage)
     peaks = [row.max_rss_mib for row in usage if row.max_rss_mib is not None]
+    asked = [row.memory_asked_mib / max(row.nodes, 1) for row in usage if row.memory_asked_mib]
     return UsedView(
         core_h=core_h,
         gpu_h=sum(row.gpu_h for row in usage),
         cost_usd=sum(row.cost_usd for row in usage),
         cpu_efficiency=sum(row.cpu_h for row in usage) / core_h if core_h else None,
         peak_mib=max(peaks, default=None),
+        memory_mib=max(asked, default=None),
+        elapsed_s=max(row.elapsed_s for row in usage),
+        walltime_s=max((row.walltime_s for row in usage if row.walltime_s), default=None),
     )

@@ -25,7 +25,7 @@ from hybrid_hpc.usage.months import this_month
 from hybrid_hpc.usage.placed import PlacedRow
 from hybrid_hpc.usage.samples import SampleRow
 from hybrid_hpc.usage.selection import Selection, usage_by
-from hybrid_hpc_airflow.web.reading import read_ways
+from hybrid_hpc_airflow.web.cluster_reading import read_ways
 from hybrid_hpc_airflow.web.views import stage_of
 
 PREFIX = "hybrid_hpc"

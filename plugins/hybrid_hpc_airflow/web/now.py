@@ -1,36 +1,29 @@
-"""The routes of the page *Now*, of the same as JSON below ``/hpc/api``, and of the page of each job."""
+"""The routes of the page *Now*, and of the same as JSON below ``/hpc/api``."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from hybrid_hpc_airflow.web import reading
-from hybrid_hpc_airflow.web.access import MayReadDep
+from hybrid_hpc_airflow.web import cluster_reading, reading
+from hybrid_hpc_airflow.web.access import MayReadDep, PersonDep, WhoseDep
+from hybrid_hpc_airflow.web.cluster_view import ClusterView
 from hybrid_hpc_airflow.web.dependencies import ClustersDep, LedgerDep, NowDep
-from hybrid_hpc_airflow.web.rendering import job_html, page_html, trouble_html
-from hybrid_hpc_airflow.web.views import AlertView, JobsView, ReconciliationView, WayView
+from hybrid_hpc_airflow.web.rendering import page_html
+from hybrid_hpc_airflow.web.views import AlertView, JobsView, ReconciliationView, WayView, Whose
 
 page = APIRouter()
 api = APIRouter(prefix="/api")
 
 
 @page.get("/", response_class=HTMLResponse)
-def show(ledger: LedgerDep, clusters: ClustersDep, may_read: MayReadDep, now: NowDep) -> HTMLResponse:
+def show(
+    ledger: LedgerDep, clusters: ClustersDep, may_read: MayReadDep, whose: WhoseDep, now: NowDep
+) -> HTMLResponse:
     """The page."""
-    return HTMLResponse(page_html(reading.read_page(ledger, clusters, may_read, now)))
-
-
-@page.get("/jobs/{token}", response_class=HTMLResponse)
-def job(token: str, ledger: LedgerDep, may_read: MayReadDep, now: NowDep) -> HTMLResponse:
-    """The page of one job; 404 as well for one that the reader may not see, so that nobody learns of it."""
-    found = reading.read_job(ledger, token, may_read, now)
-    if found is None:
-        sentence = "There is no such job, or you may not read the runs of its DAG."
-        return HTMLResponse(trouble_html(sentence, "../"), status.HTTP_404_NOT_FOUND)
-    return HTMLResponse(job_html(found))
+    return HTMLResponse(page_html(reading.read_page(ledger, clusters, may_read, now, whose)))
 
 
 @api.get("/alerts")
@@ -39,18 +32,28 @@ def alerts(ledger: LedgerDep, may_read: MayReadDep) -> tuple[AlertView, ...]:
     return reading.read_alerts(ledger, may_read)
 
 
+@api.get("/clusters")
+def clusters(ledger: LedgerDep, clusters: ClustersDep, now: NowDep) -> tuple[ClusterView, ...]:
+    """Every cluster: how full it was when it was last seen, nodes that boot, refusals, USD an hour."""
+    return cluster_reading.read_clusters(ledger, clusters, ledger.open_counts(), now)
+
+
 @api.get("/jobs")
 def jobs(
-    ledger: LedgerDep, may_read: MayReadDep, limit: Annotated[int, Query(ge=1, le=10_000)] = reading.SHOWN
+    ledger: LedgerDep,
+    may_read: MayReadDep,
+    person: PersonDep,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = reading.SHOWN,
+    whose: Annotated[Literal["mine", "all"], Query()] = "all",
 ) -> JobsView:
-    """The open jobs, the newest first."""
-    return reading.read_jobs(ledger, may_read, limit)
+    """The open jobs, the newest first; everybody's, unless one's own are asked for."""
+    return reading.read_jobs(ledger, may_read, limit, Whose(person=person, mine=whose == "mine"))
 
 
 @api.get("/breakers")
 def breakers(ledger: LedgerDep, clusters: ClustersDep) -> tuple[WayView, ...]:
     """Every way to every cluster, and whether it is open to us."""
-    return reading.read_ways(ledger, clusters)
+    return cluster_reading.read_ways(ledger, clusters)
 
 
 @api.get("/reconciliation")

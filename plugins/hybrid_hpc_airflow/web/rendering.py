@@ -11,10 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hybrid_hpc.usage.export_report import MOST_PERSONS, MOST_PROJECTS, MonthReport
 from hybrid_hpc_airflow.web import wording
 from hybrid_hpc_airflow.web.job_view import JobPage
-from hybrid_hpc_airflow.web.views import Page
+from hybrid_hpc_airflow.web.jobs_view import OUTCOMES, EndedJobsPage, RunPage
+from hybrid_hpc_airflow.web.now_view import Page
 
 HERE = Path(__file__).parent
-PAGES = {"Now": "", "Usage": "usage"}  # the pages in the navigation, by where they are below the first one
+# The pages in the navigation, by where they are below the first one.
+PAGES = {"Now": "", "Jobs": "jobs", "Usage": "usage"}
 
 
 def page_html(page: Page) -> str:
@@ -33,6 +35,17 @@ def report_html(report: MonthReport) -> str:
     return _environment().get_template("report.html").render(report=report, most=most)
 
 
+def jobs_html(page: EndedJobsPage) -> str:
+    """The whole page of ended jobs."""
+    shown = {"page": page, "now": page.now, "outcomes": OUTCOMES, "root": "", "here": "Jobs"}
+    return _environment().get_template("jobs.html").render(shown)
+
+
+def run_html(page: RunPage) -> str:
+    """The whole page of one run's jobs, two folders below the first page."""
+    return _environment().get_template("run.html").render(page=page, now=page.now, root="../../", here="")
+
+
 def trouble_html(sentence: str, root: str = "") -> str:
     """The page when there is nothing to show, and why; ``root`` is the way up to the first page."""
     return _environment().get_template("trouble.html").render(sentence=sentence, root=root, here="")
@@ -49,7 +62,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span)
+    words = (wording.age, wording.ahead, wording.clock, wording.counted, wording.span, wording.usd)
     made.filters.update({word.__name__: word for word in words})
     made.globals["pages"] = PAGES
     return made

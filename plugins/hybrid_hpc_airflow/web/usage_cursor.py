@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 
-from hybrid_hpc.ledger.job_history import Place
+from hybrid_hpc.ledger.ended_usage import Place
 
 
 def cursor_of(place: Place) -> str:

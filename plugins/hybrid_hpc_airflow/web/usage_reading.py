@@ -10,8 +10,8 @@ import pandas as pd
 
 from hybrid_hpc.clusters import Clusters
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.ledger.ended_usage import Place, place_of
 from hybrid_hpc.ledger.findings import Finding
-from hybrid_hpc.ledger.job_history import Place, place_of
 from hybrid_hpc.ledger.watermarks import WatermarkRow
 from hybrid_hpc.usage.collect import ACCOUNTING
 from hybrid_hpc.usage.days import DAY
@@ -85,7 +85,7 @@ def read_lines(ledger: Ledger, asked: Asked) -> tuple[LineView, ...]:
 
 def read_usage_jobs(ledger: Ledger, asked: Asked, after: Place | None, limit: int = JOBS) -> UsageJobsView:
     """One page of the jobs that ended in the time that is asked for."""
-    rows = ledger.ended_jobs(asked.filter.selection.extract, limit + 1, after)
+    rows = ledger.ended_lives(asked.filter.selection.extract, limit + 1, after)
     more = cursor_of(place_of(rows[limit - 1])) if len(rows) > limit else ""
     return UsageJobsView(jobs=tuple(map(UsageJobView.of, rows[:limit])), after=more)
 

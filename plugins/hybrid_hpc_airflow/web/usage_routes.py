@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from pydantic import BaseModel
 
 from hybrid_hpc.ledger import Ledger
-from hybrid_hpc.ledger.job_history import Place
+from hybrid_hpc.ledger.ended_usage import Place
 from hybrid_hpc_airflow.web import usage_reading
 from hybrid_hpc_airflow.web.dependencies import ClustersDep, LedgerDep, NowDep
 from hybrid_hpc_airflow.web.headers import POLICY
@@ -112,7 +112,7 @@ def usage_jobs(
 
 
 def _all_jobs(ledger: Ledger, asked: Asked) -> Iterator[Rows]:
-    for rows in ledger.all_ended_jobs(asked.filter.selection.extract):
+    for rows in ledger.all_ended_lives(asked.filter.selection.extract):
         yield [UsageJobView.of(row) for row in rows]
 
 

@@ -84,26 +84,14 @@ class WayView(View):
         return here.model_copy(update={**known, "state": "closed" if row.opened_at is None else "open"})
 
 
-class ClusterView(View):
-    """A cluster: its ways, and how many of our open jobs are at which stage there."""
-
-    name: str
-    title: str
-    ways: tuple[WayView, ...]
-    jobs: Mapping[Stage, int]
-
-    @property
-    def waiting(self) -> int:
-        """Those that have not started, the ones that are being submitted among them."""
-        return self.jobs.get(Stage.WAITING, 0) + self.jobs.get(Stage.SUBMITTING, 0)
-
-
 class JobView(View):
     """One open job."""
 
     token: str
     dag_id: str
     run_id: str
+    group_id: str
+    map_index: int
     cluster: str
     partition: str
     native_id: str | None
@@ -117,6 +105,8 @@ class JobView(View):
     state_seen_at: datetime | None
     unknown_since: datetime | None
     sentence: str
+    outcome: JobState | None
+    exit_code: int | None
     restarts: int
     cancel_requested_at: datetime | None
     cancel_requested_by: str | None
@@ -153,10 +143,34 @@ class JobView(View):
 _FROM_ROW = [name for name in JobView.model_fields if name not in ("name", "project", "stage")]
 
 
+class Whose(View):
+    """Whose jobs are shown: everybody's, or with ``mine`` those of ``person``, who looks at the page."""
+
+    person: str
+    mine: bool
+
+    @property
+    def by(self) -> str:
+        """Who has submitted what is shown; '' for everybody."""
+        return self.person if self.mine else ""
+
+    @property
+    def word(self) -> Literal["mine", "all"]:
+        """As it stands in an address."""
+        return "mine" if self.mine else "all"
+
+
+EVERYBODY = Whose(person="", mine=False)
+
+
 class JobsView(View):
-    """The newest open jobs; ``total`` are all that the reader may see, ``hidden`` all that they may not."""
+    """The newest open jobs; ``total`` are all that are asked for, ``others`` those of other people.
+
+    ``hidden`` are all that the reader may not see.
+    """
 
     total: int
+    others: int
     hidden: int
     jobs: tuple[JobView, ...]
 
@@ -194,16 +208,6 @@ class ReconciliationView(View):
     open_jobs: int
     total: int
     findings: tuple[FindingView, ...]
-
-
-class Page(View):
-    """All of the page."""
-
-    now: datetime
-    alerts: tuple[AlertView, ...]
-    clusters: tuple[ClusterView, ...]
-    jobs: JobsView
-    reconciliation: ReconciliationView | None
 
 
 def alert_views(rows: Sequence[AlertRow]) -> tuple[AlertView, ...]:

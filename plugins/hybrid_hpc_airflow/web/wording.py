@@ -38,3 +38,8 @@ def clock(moment: datetime) -> str:
 def counted(number: int, what: str) -> str:
     """``1 job``, ``1,200 jobs``."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def usd(value: float | None) -> str:
+    """``1,234.50 USD``; a dash for what is not known."""
+    return "\N{EN DASH}" if value is None else f"{value:,.2f} USD"

@@ -1,4 +1,4 @@
-// Keeps the page's main part fresh, and hands out the addresses of DAG runs: Airflow's frame opens none itself.
+// Keeps the page's main part fresh, and opens DAG runs in Airflow's own window, which a frame may not turn to.
 "use strict";
 
 const EVERY_MS = 10_000;
@@ -11,7 +11,8 @@ function tell(sentence) {
 }
 
 function inUse() {
-  return document.hidden || !getSelection().isCollapsed; // a new part would take the selection away
+  const typing = document.activeElement?.matches("input, select"); // a new part would take the text away,
+  return document.hidden || typing || !getSelection().isCollapsed; // or the selection
 }
 
 function replaceMain(fresh) {
@@ -53,11 +54,21 @@ async function copyAddress(link) {
   setTimeout(() => getSelection().removeAllRanges(), EVERY_MS);
 }
 
+function openAbove(link) {
+  try {
+    const above = window.parent.document.createElement("a"); // a link of the window's own page turns the window
+    above.href = link.href;
+    above.click();
+  } catch {
+    copyAddress(link); // the window is a stranger's
+  }
+}
+
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a.run");
   if (link && window.parent !== window) {
     event.preventDefault();
-    copyAddress(link);
+    openAbove(link);
   }
 });
 setTimeout(goOn, EVERY_MS);

@@ -26,10 +26,10 @@ class Place(NamedTuple):
     submitted_at: Any
 
 
-class JobHistoryQueries(Database):
+class EndedUsageQueries(Database):
     """Lives that ended in an extract, the latest first; an index gives them in this order."""
 
-    def ended_jobs(self, extract: Extract, limit: int, after: Place | None = None) -> list[UsageRow]:
+    def ended_lives(self, extract: Extract, limit: int, after: Place | None = None) -> list[UsageRow]:
         """At most so many, those that follow ``after``; one transaction."""
         columns = [USAGE.c[each.name] for each in fields(UsageRow)]
         wanted = and_(_ended(extract), _following(after))
@@ -37,12 +37,12 @@ class JobHistoryQueries(Database):
         with self._transaction() as connection:
             return [UsageRow(*row) for row in connection.execute(statement)]
 
-    def all_ended_jobs(self, extract: Extract, at_once: int = AT_ONCE) -> Iterator[list[UsageRow]]:
+    def all_ended_lives(self, extract: Extract, at_once: int = AT_ONCE) -> Iterator[list[UsageRow]]:
         """All of them, piece by piece, each in a transaction of its own."""
-        rows = self.ended_jobs(extract, at_once)
+        rows = self.ended_lives(extract, at_once)
         while rows:
             yield rows
-            rows = self.ended_jobs(extract, at_once, place_of(rows[-1])) if len(rows) == at_once else []
+            rows = self.ended_lives(extract, at_once, place_of(rows[-1])) if len(rows) == at_once else []
 
 
 def place_of(row: UsageRow) -> Place:
