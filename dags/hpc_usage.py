@@ -13,8 +13,8 @@ DOC = """
 
 Every ten minutes, for every cluster: the accounting records of everybody's jobs that came since the last
 time, a sample of its nodes and its queue, and what CycleCloud says of its VMs. A cluster that does not answer
-fails its own task and leaves a gap, which the next run closes; the others' results stay. `report` tells jobs,
-core-hours, money and waiting times of the last seven days in its log.
+fails its own task and leaves a gap, which the next run closes; the others' results stay. `report` rolls up
+what came, for the page *Usage*, and tells jobs, core-hours, money and waiting times of the last seven days.
 
 Started by hand with *Since* and *Until*, that piece of the past is collected, once more if need be, and told:
 nothing is counted twice. What follows the asset `hpc://usage` runs after each collection.

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.usage.aggregate import COUNTS, QUANTILES, SUMS, table_of
 from hybrid_hpc.usage.buckets import quantile_of
 from hybrid_hpc.usage.capacity import STOOD, utilisation_of
-from hybrid_hpc.usage.days import Extract, days_of
+from hybrid_hpc.usage.days import Extract, days_of, midnight
 from hybrid_hpc.usage.frames import Period
 from hybrid_hpc.usage.rollup import roll_up
 from hybrid_hpc.usage.windows import Window
@@ -74,11 +75,11 @@ def rolled_usage(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.D
 def sums_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
     """The part of `rolled_usage` that needs no ranks, which take longest: the columns `aggregate.SUMS`."""
     added = _table(ledger.rolled_sums(selection.extract, by), by, SUMS, selection).fillna(0.0)
-    return added.astype(dict.fromkeys(COUNTS, "int64"))
+    return added.assign(**{name: added[name].astype("int64") for name in COUNTS})
 
 
 def failures_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
-    """As `aggregate.failures`, as far as it is rolled up."""
+    """As `aggregate.failures`, as far as it is rolled up; ``by`` at least one column."""
     found = _table(ledger.rolled_causes(selection.extract, by), [*by, "cause"], ["lives"], selection)
     return found["lives"].astype(int).unstack("cause", fill_value=0)
 
@@ -92,11 +93,16 @@ def utilisation_by(ledger: Ledger, selection: Selection, by: Sequence[By], each_
 def _table(
     found: list[dict[str, Any]], by: Sequence[str], figures: Sequence[str], selection: Selection
 ) -> pd.DataFrame:
-    """The figures as floats; the outer pieces of time begin where the window does."""
-    frame = pd.DataFrame(found, columns=[*by, *figures]).astype(dict.fromkeys(figures, "float"))
-    for period in PERIODS:
-        if period in by:
-            began = pd.to_datetime(frame[period], utc=True).astype("datetime64[us, UTC]")
-            since = pd.Timestamp(selection.window.since)
-            frame[period] = began.where(began > since, since)
+    """The figures as floats, NaN where there is none."""
+    keys = {name: _key([row[name] for row in found], name, selection.window) for name in by}
+    values = {name: np.array([row[name] for row in found], dtype=float) for name in figures}
+    frame = pd.DataFrame({**keys, **values})
     return frame.set_index(list(by)).sort_index() if by else frame
+
+
+def _key(values: Sequence[Any], name: str, window: Window) -> Sequence[Any] | pd.DatetimeIndex:
+    """One level of an index; the outer pieces of time begin where the window does."""
+    if name not in PERIODS:
+        return values
+    began = [max(midnight(day), window.since) for day in values]
+    return pd.DatetimeIndex(began, dtype="datetime64[us, UTC]")
