@@ -78,9 +78,10 @@ class Asking:
             added |= await self._ask_for(ask, load.now)
         return Asked(demand, frozenset(added), wishes)
 
-    def failed(self, node: Node, why: str, now: float) -> None:
-        """A node did not come: its VM size is left alone for a while."""
+    async def failed(self, node: Node, why: str, now: float) -> None:
+        """A node did not come: its VM size is left alone for a while, and its request says why."""
         self._failures[self.partition_of(node), node.machine_type] = now, why
+        await asyncio.to_thread(self._ledger.explain_nodes, node.request_id, why)
 
     def trouble(self, partition: str) -> str:
         """What failed lately in this partition; '' for nothing."""
@@ -134,7 +135,9 @@ class Asking:
             creation = await self._cloud.create_nodes(request_id, [_set(ask, node) for node in ask.nodes])
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
-            self._silence[ask.partition] = now, f"CycleCloud gave no nodes: {silence(error)}"
+            why = f"CycleCloud gave no nodes: {silence(error)}"
+            self._silence[ask.partition] = now, why
+            await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
             return set()
         message = "; ".join(dict.fromkeys(creation.messages))
         await asyncio.to_thread(self._ledger.answer_nodes, request_id, added=creation.added, message=message)

@@ -195,6 +195,7 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
     """Alerts and report. What was done stands without them, so a ledger that fails now fails nothing."""
     try:
         _tell(report, looks, rows, ledger)
+        _tidy(looks, ledger)
         ledger.save_reconciliation(
             report.began_at,
             seconds=round(report.seconds, 3),
@@ -203,6 +204,14 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
         )
     except HybridHpcError as error:
         log.warning("the report is not in the ledger: %s", error)
+
+
+def _tidy(looks: Sequence[_Look], ledger: Ledger) -> None:
+    """Requests for nodes at which no poll looks any more, and wishes that are nobody's."""
+    for look in looks:
+        if look.cluster.elastic:
+            ledger.settle_requests(look.cluster.name)
+    ledger.forget_node_wishes()
 
 
 def _tell(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger: Ledger) -> None:

@@ -117,7 +117,7 @@ class Scaler:
             state = states.get(node.name)
             used = state is not None and (bool(state.cores_busy) or _up(state))
             if not node.keep_alive and (why := failure_of(node) or self._never_came(node, used=used)):
-                self._asking.failed(node, why, load.now)
+                await self._asking.failed(node, why, load.now)
                 dead.add(node.name)
         if dead:
             log.warning("%s: %s failed and will be ended", self.cluster.name, ", ".join(sorted(dead)))

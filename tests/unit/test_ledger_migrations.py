@@ -46,7 +46,7 @@ def test_an_upgrade_from_nothing_makes_what_the_code_declares(ledger_url: str) -
     migrate.upgrade(ledger_url)
     assert tables(ledger_url) == TABLES
     assert migrate.differences(ledger_url) == []
-    assert migrate.current(ledger_url) == "0006"
+    assert migrate.current(ledger_url) == "0011"
 
 
 def test_an_upgrade_of_what_is_up_to_date_changes_nothing(ledger_url: str) -> None:
@@ -82,6 +82,30 @@ def test_the_usage_of_our_jobs_survives_the_way_up_and_down(ledger_url: str) -> 
     ]
 
 
+def test_requests_of_before_are_settled_from_the_lives_of_their_nodes(ledger_url: str) -> None:
+    migrate.upgrade(ledger_url, "0006")
+    execute(
+        ledger_url,
+        "INSERT INTO scale_requests (request_id, cluster, nodearray, names, for_jobs, asked_at, answered_at, "
+        "added, message) VALUES ('r', 'azure', 'htc', '[\"htc-1\"]', '[]', '2026-03-29 12:00:00', "
+        "'2026-03-29 12:00:00', 1, '')",
+    )
+    execute(
+        ledger_url,
+        "INSERT INTO node_lives (cluster, node_id, name, nodearray, vm_size, asked_at, up_at, seen_at) "
+        "VALUES ('azure', 'id', 'htc-1', 'htc', 'F16', '2026-03-29 12:00:00', '2026-03-29 12:01:00', "
+        "'2026-03-29 12:01:00')",
+    )
+    migrate.upgrade(ledger_url)
+    ledger = Ledger(ledger_url)
+    ledger.settle_requests("azure")
+    (row,) = ledger.scale_requests("azure")
+    ledger.close()
+    assert (row.outcome, row.came) == ("came", 1)
+    migrate.downgrade(ledger_url, "0006")
+    assert execute(ledger_url, "SELECT name FROM node_lives") == [("htc-1",)]
+
+
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:
     engine = make_engine(url)
     try:
@@ -115,7 +139,7 @@ def test_the_command_upgrades_shows_and_downgrades(
 ) -> None:
     assert main(["upgrade", "--url", ledger_url]) == 0
     assert main(["current", "--url", ledger_url]) == 0
-    assert capsys.readouterr().out == "The ledger is at revision 0006.\n" * 2
+    assert capsys.readouterr().out == "The ledger is at revision 0011.\n" * 2
     assert main(["downgrade", "--url", ledger_url]) == 2
     assert "Name the revision" in capsys.readouterr().err
     assert main(["downgrade", "base", "--url", ledger_url]) == 0

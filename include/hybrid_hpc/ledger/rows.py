@@ -165,7 +165,11 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRow:
-    """One request for nodes; ``answered_at`` None: nobody knows whether it arrived."""
+    """One request for nodes; ``answered_at`` None: nobody knows whether it arrived.
+
+    ``outcome`` is one of `hybrid_hpc.ledger.what_came.WhatCame`, or '' while nodes may still come;
+    ``came``: how many of its nodes took jobs; ``message``: why fewer than were asked for.
+    """
 
     request_id: str
     cluster: str
@@ -177,6 +181,8 @@ class ScaleRow:
     added: int | None
     message: str
     settled_at: datetime | None
+    outcome: str
+    came: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,7 @@ class LifeRow:
     last_busy_at: datetime | None
     seen_at: datetime
     gone_at: datetime | None
+    request_id: str = ""  # which request made it; '': nobody here asked for it
 
 
 @dataclass(frozen=True, slots=True)
