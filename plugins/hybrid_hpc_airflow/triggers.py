@@ -277,7 +277,8 @@ def _nodes_text(poll: Poll) -> str:
         return poll.trouble or "its nodes are not ours to watch"
     trouble = "; ".join(sorted(set(poll.cloud.trouble.values())))
     names = ", ".join(sorted(poll.cloud.existing)) or "no node"
-    return f"{names} in Azure" + (f" ({trouble})" if trouble else "")
+    differs = "".join(f"; {said}" for _, said in sorted(poll.cloud.differs.items()))
+    return f"{names} in Azure" + (f" ({trouble})" if trouble else "") + differs
 
 
 def _seen(row: JobRow) -> JobReport:
