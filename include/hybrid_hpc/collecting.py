@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.errors import ConnectionLost, HybridHpcError, Unavailable
 from hybrid_hpc.findings import UNKNOWN
 from hybrid_hpc.headnode import HeadNode, RemoteFile
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.database import utc_now
+from hybrid_hpc.on_demand import instead_of_spot
 from hybrid_hpc.outcome import ExitRecord, Outcome, outcome_of, read_exit_records, withdrawn
 from hybrid_hpc.ownership import cancel
 from hybrid_hpc.schedulers.base import CLAIM, WITHDRAWN, JobRecord
@@ -92,7 +94,7 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     fresh = await asyncio.to_thread(ledger.job, row.token)
     row, records, outcome = await _evidence(fresh or row, site, ledger)
     if row.leave_requested_at and await _was_withdrawn(row, site.head_node):
-        outcome = withdrawn(outcome, f"{row.cluster} could not run it ({row.leave_why})")
+        outcome = withdrawn(outcome, f"{row.cluster} {_lacks(row, site.cluster)} ({row.leave_why})")
     if not outcome.state.final:
         raise await asyncio.to_thread(_unknown, row, outcome, ledger)
     ours = Ours(row.token, row.native_id, row.submitted_by)
@@ -101,6 +103,10 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     await asyncio.to_thread(ledger.settle, row.token, outcome)
     await asyncio.to_thread(ledger.clear_alert, row.token, UNKNOWN)
     return row, outcome, usage
+
+
+def _lacks(row: JobRow, cluster: Cluster) -> str:
+    return "had no spot nodes for it" if instead_of_spot(row, cluster) else "could not run it"
 
 
 async def collect(row: JobRow, *, site: Site, ledger: Ledger, results: Path) -> Collected:

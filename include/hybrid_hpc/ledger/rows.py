@@ -13,7 +13,7 @@ from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.request import JobRequest
 
 # As `Job.of` makes it: ``azure.0.1``, after a move ``onprem.0.1m1.0``; resubmission adds ``~1``.
-_ATTEMPT = re.compile(r"[a-z0-9_]+\.([0-9]+)\.([0-9]+)(?:m([0-9]+)\.([0-9]+))?(?:~[0-9]+)?")
+_ATTEMPT = re.compile(r"[a-z0-9_]+\.([0-9]+)\.([0-9]+)(?:m([0-9]+)\.([0-9]+))?d?(?:~[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
