@@ -38,6 +38,12 @@ class Asked:
     names: frozenset[str] = frozenset()
     wishes: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def vm_sizes(self) -> dict[str, str]:
+        """The VM size of each node that was added just now, by name."""
+        nodes = (node for ask in self.demand.asks for node in ask.nodes)
+        return {node.name: node.vm_size for node in nodes if node.name in self.names}
+
 
 class Asking:
     """One cluster's demand, met as far as Azure can; remembers what failed lately."""

@@ -53,7 +53,8 @@ class Booting:
     @property
     def stage(self) -> str:
         """Changes when there is something new to tell."""
-        return f"booting {self.nodes} {self.phases}{' late' if self.late else ''} {self.differs}".rstrip()
+        late = " late" if self.late else ""
+        return f"booting {self.nodes} {self.phases} {self.vm_size}{late} {self.differs}".rstrip()
 
     @property
     def text(self) -> str:

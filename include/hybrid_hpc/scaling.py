@@ -191,7 +191,8 @@ class Scaler:
             coming = (nodes.keys() | asked.names) & set(asked.demand.coming.get(job, ()))
             trouble = asked.demand.held.get(job, "")
             if coming:
-                booting = booting_of(coming, nodes, self._lives, self.cluster.partitions[name], differs)
+                partition, sizes = self.cluster.partitions[name], asked.vm_sizes
+                booting = booting_of(coming, nodes, self._lives, partition, differs, sizes)
                 standings[job] = Standing(booting, trouble)
             elif job in asked.demand.coming or trouble:
                 standings[job] = Standing(trouble=trouble or self._asking.trouble(name))

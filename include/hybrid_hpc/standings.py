@@ -37,13 +37,17 @@ def booting_of(
     lives: NodeLives,
     partition: Partition,
     differs: Mapping[str, str],
+    asked: Mapping[str, str] | None = None,
 ) -> Booting:
     """What to tell about the nodes of one job that are on their way, of which there is at least one.
 
-    ``differs``: as in `hybrid_hpc.cloud_view.CloudView`.
+    ``differs``: as in `hybrid_hpc.cloud_view.CloudView`. ``asked``: the VM sizes of nodes, by name, that are
+    not listed yet.
     """
     counts = Counter(phase(listed.get(name)) for name in names)
-    sizes = {listed[name].machine_type for name in names if name in listed}
+    made = {name: node.machine_type for name, node in listed.items()}
+    known = {**(asked or {}), **made}
+    sizes = {known[name] for name in names if name in known}
     vm_size = " and ".join(sorted(sizes)) or partition.vm_size or ""
     usual_s, learnt = lives.usual_boot_s(partition, vm_size)
     return Booting(

@@ -22,7 +22,7 @@ from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 UNUSED, MISSING = "unused node", "missing node"  # kinds of alert
 _AFTER_S = {UNUSED: 90.0, MISSING: 30.0}  # a node needs some seconds from one view to the other
 _USES = (NodeStatus.UP, NodeStatus.DRAINING)
-_COUNTS_ON = (*_USES, NodeStatus.BOOTING)
+_COUNTS_ON = (NodeStatus.UP, NodeStatus.BOOTING)
 _ON_NODES = frozenset({JobState.RUNNING, JobState.CONFIGURING, JobState.COMPLETING})
 
 Difference = About
@@ -69,7 +69,8 @@ def differences(load: Load, cluster: Cluster, nodes: Sequence[Node]) -> Iterator
             yield (UNUSED, node.name), f"{node.name} runs in Azure, and {_unused(state)}"
     awaited = {name for job in load.jobs if job.state in _ON_NODES for name in job.node_names}
     for name, state in states.items():
-        if name not in there and (state.status in _COUNTS_ON or name in awaited):
+        counts_on = state.status in _COUNTS_ON or name in awaited or state.cores_busy
+        if name not in there and counts_on:  # one that is drained and off costs nobody anything
             yield (
                 (MISSING, name),
                 f"the scheduler counts on {name}, and CycleCloud does not have it",

@@ -79,6 +79,15 @@ async def test_a_job_that_runs_on_a_node_which_cyclecloud_does_not_have_hears_it
     assert [alert.kind for alert in onlooker.ledger.alerts()] == ["missing node"]
 
 
+async def test_a_node_that_an_administrator_drained_while_it_is_off_is_no_difference(onlooker: World) -> None:
+    onlooker.says("htc-1", NodeStatus.DRAINING, reason="disk")
+    for _ in range(3):
+        assert (await onlooker.step(100)).differs == {}
+    onlooker.says("htc-1", NodeStatus.DRAINING, cores_busy=16)
+    await onlooker.step(2)
+    assert list((await onlooker.step(31)).differs) == ["htc-1"]
+
+
 async def test_a_node_that_was_never_made_blocks_its_job_within_two_minutes_and_the_next_one_at_once(
     onlooker: World,
 ) -> None:
