@@ -63,7 +63,7 @@ def one(api: AirflowApi, ledger: Ledger, run_id: str) -> Way:
     )
     row = ledger.latest_job("hpc_job", run_id, "", -1)
     assert row
-    asked = [each for each in ledger.open_scale_requests(row.cluster) if row.native_id in each.for_jobs]
+    asked = [each for each in ledger.scale_requests(row.cluster) if row.native_id in each.for_jobs]
     assert len(asked) == 1, f"{len(asked)} requests for one job"
     wait_until(
         lambda: not ledger.lives(row.cluster), deadline_s=PATIENCE_S, what="the last node gone", step_s=1

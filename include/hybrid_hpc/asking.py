@@ -39,6 +39,12 @@ class Asked:
     names: frozenset[str] = frozenset()
     wishes: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def vm_sizes(self) -> dict[str, str]:
+        """The VM size of each node that was added just now, by name."""
+        nodes = (node for ask in self.demand.asks for node in ask.nodes)
+        return {node.name: node.vm_size for node in nodes if node.name in self.names}
+
 
 class Asking:
     """One cluster's demand, met as far as Azure can; remembers what failed lately."""
@@ -79,9 +85,10 @@ class Asking:
             added |= await self._ask_for(ask, load.now)
         return Asked(demand, frozenset(added), wishes)
 
-    def failed(self, node: Node, why: str, now: float) -> None:
-        """A node did not come: its VM size is left alone for a while."""
+    async def failed(self, node: Node, why: str, now: float) -> None:
+        """A node did not come: its VM size is left alone for a while, and its request says why."""
         self._failures[self.partition_of(node), node.machine_type] = now, why
+        await asyncio.to_thread(self._ledger.explain_nodes, node.request_id, why)
 
     def trouble(self, partition: str) -> str:
         """What failed lately in this partition; '' for nothing."""
@@ -135,7 +142,9 @@ class Asking:
             creation = await self._cloud.create_nodes(request_id, [_set(ask, node) for node in ask.nodes])
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
-            self._silence[ask.partition] = now, f"CycleCloud gave no nodes: {silence(error)}"
+            why = f"CycleCloud gave no nodes: {silence(error)}"
+            self._silence[ask.partition] = now, why
+            await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
             self._tell(len(ask.names), 0, type(error).__name__)
             return set()
         message = "; ".join(dict.fromkeys(creation.messages))

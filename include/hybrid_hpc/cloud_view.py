@@ -24,11 +24,13 @@ class CloudView:
 
     ``existing``: names of all nodes that CycleCloud has; ``trouble``: what keeps nodes away, by partition.
     ``jobs``: where each job (native id) stands that waits for nodes; None while that is not known.
+    ``differs``: what to tell about nodes, by name, that the scheduler and CycleCloud see differently.
     """
 
     existing: frozenset[str] = frozenset()
     trouble: Mapping[str, str] = field(default_factory=dict)
     jobs: Mapping[str, Standing] | None = None
+    differs: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, native_id: str, partition: str) -> Standing:
         """Where a job stands; one that needs no more nodes than there are has nothing to tell."""

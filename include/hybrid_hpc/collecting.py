@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_hpc import job_story
+from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.errors import ConnectionLost, HybridHpcError, Unavailable
 from hybrid_hpc.findings import UNKNOWN
 from hybrid_hpc.headnode import HeadNode, RemoteFile
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.database import utc_now
+from hybrid_hpc.on_demand import instead_of_spot
 from hybrid_hpc.outcome import ExitRecord, Outcome, outcome_of, read_exit_records, withdrawn
 from hybrid_hpc.ownership import cancel
 from hybrid_hpc.schedulers.base import CLAIM, WITHDRAWN, JobRecord
@@ -93,7 +95,7 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     fresh = await asyncio.to_thread(ledger.job, row.token)
     row, records, outcome = await _evidence(fresh or row, site, ledger)
     if row.leave_requested_at and await _was_withdrawn(row, site.head_node):
-        outcome = withdrawn(outcome, f"{row.cluster} could not run it ({row.leave_why})")
+        outcome = withdrawn(outcome, f"{row.cluster} {_lacks(row, site.cluster)} ({row.leave_why})")
     if not outcome.state.final:
         raise await asyncio.to_thread(_unknown, row, outcome, ledger)
     ours = Ours(row.token, row.native_id, row.submitted_by)
@@ -108,6 +110,10 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
 def _tell_story(token: str, ledger: Ledger) -> None:
     if settled := ledger.job(token):
         job_story.tell(settled, ledger.decision_of(token))
+
+
+def _lacks(row: JobRow, cluster: Cluster) -> str:
+    return "had no spot nodes for it" if instead_of_spot(row, cluster) else "could not run it"
 
 
 async def collect(row: JobRow, *, site: Site, ledger: Ledger, results: Path) -> Collected:

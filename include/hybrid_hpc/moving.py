@@ -15,6 +15,7 @@ from hybrid_hpc.errors import Unavailable
 from hybrid_hpc.jobs import JobReport, JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.rows import clears
+from hybrid_hpc.on_demand import gave_up_spot, instead_of_spot
 from hybrid_hpc.ownership import fresh_row
 from hybrid_hpc.resubmission import lost_too_often, resubmissions
 from hybrid_hpc.schedulers.base import QueuedJob
@@ -43,6 +44,11 @@ def why_not_elsewhere(row: JobRow, moves_left: int) -> str:
     return "" if moves_left > 0 else "it has moved as often as the site allows"
 
 
+def gives_up_spot(row: JobRow, report: JobReport, clusters: Clusters) -> bool:
+    """True for a blocked job that is to have nodes that stay instead, whatever its `on_blocked` says."""
+    return waits_whole(row, report) and instead_of_spot(row, clusters.cluster(row.cluster)) is not None
+
+
 def waits_whole(row: JobRow, report: JobReport) -> bool:
     """True while all of the job waits for room or for its nodes; of an array, no task may have begun."""
     waiting = sum(report.tasks.values()) == row.request.array_tasks
@@ -52,8 +58,11 @@ def waits_whole(row: JobRow, report: JobReport) -> bool:
 def why_it_left(row: JobRow, clusters: Clusters) -> str:
     """Why this attempt was the last on its cluster; '' when it was not.
 
-    It left before it began, or lost its nodes once more than the policy of ``clusters`` allows.
+    It left before it began, and not only its spot nodes, or lost its nodes once more than the policy of
+    ``clusters`` allows.
     """
+    if gave_up_spot(row, clusters):
+        return ""
     if row.left:
         return row.leave_why or "no reason is known"
     if row.outcome and lost_too_often(row, row.outcome, clusters):

@@ -33,7 +33,8 @@ class Booting:
     """A job's nodes that were asked for and are not there yet: since when, where they stand, of which size.
 
     ``phases``: how many are how far, the least far first. ``usual_s``: how long their boot takes, learnt from
-    earlier ones (``learnt``) or as clusters.yaml says; None: nobody knows.
+    earlier ones (``learnt``) or as clusters.yaml says; None: nobody knows. ``differs``: what the scheduler
+    and CycleCloud see differently about them.
     """
 
     nodes: int
@@ -42,6 +43,7 @@ class Booting:
     vm_size: str = ""
     usual_s: float | None = None
     learnt: bool = False
+    differs: str = ""
 
     @property
     def late(self) -> bool:
@@ -51,7 +53,8 @@ class Booting:
     @property
     def stage(self) -> str:
         """Changes when there is something new to tell."""
-        return f"booting {self.nodes} {self.phases}{' late' if self.late else ''}"
+        late = " late" if self.late else ""
+        return f"booting {self.nodes} {self.phases} {self.vm_size}{late} {self.differs}".rstrip()
 
     @property
     def text(self) -> str:
@@ -59,7 +62,8 @@ class Booting:
         plural = "node" if self.nodes == 1 else "nodes"
         size = f" ({self.vm_size})" if self.vm_size else ""
         ago = f"asked {span(self.asked_ago_s)} ago"
-        return f"{self.nodes} {plural} {self._where()}{size}, {ago}{self._usually()}"
+        differs = f"; {self.differs}" if self.differs else ""
+        return f"{self.nodes} {plural} {self._where()}{size}, {ago}{self._usually()}{differs}"
 
     def _where(self) -> str:
         if len(self.phases) > 1:

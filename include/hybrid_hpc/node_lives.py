@@ -55,6 +55,7 @@ class NodeLives:
             await asyncio.to_thread(self._ledger.begin_lives, self._cluster.name, begun)
             renewed = {"up": came, "busy": busy, "gone": gone}
             await asyncio.to_thread(self._ledger.renew_lives, self._cluster.name, set(listed), **renewed)
+            await asyncio.to_thread(self._ledger.settle_requests, self._cluster.name)
             await self._read()
             self._renewed_at = time.monotonic()
 

@@ -15,15 +15,17 @@ from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.offers import supply_of
 from hybrid_hpc.schedulers.base import Load, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, evictions, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of, out_of_sight
 from hybrid_hpc.status_kept import StatusKept
+from hybrid_hpc.stuck_nodes import StuckNodes
 from hybrid_hpc.supply import SILENT
-from hybrid_hpc.two_views import TwoViews
+from hybrid_hpc.two_views import MISSING, TwoViews
 
 log = logging.getLogger(__name__)
 
 _WAIT = frozenset({JobState.CONFIGURING, JobState.PENDING})
 _UP = (NodeStatus.UP, NodeStatus.DRAINING)
+NOT_MADE_S = 60.0  # a node that CycleCloud does not have for so long after the scheduler chose it never comes
 
 
 class Onlooker:
@@ -35,6 +37,7 @@ class Onlooker:
         self._status = StatusKept(cloud)
         self._lives = NodeLives(site.cluster, ledger)
         self._views = TwoViews(site.cluster, ledger)
+        self._stuck = StuckNodes(site, ledger)
         self._nodearrays = {part.nodearray for part in site.cluster.partitions.values() if part.nodearray}
 
     async def step(self, load: Load) -> CloudView:
@@ -48,13 +51,27 @@ class Onlooker:
         except HybridHpcError as error:
             return self._silent(load, error)
         await self._lives.look(load, listed)
-        await self._views.compare(load, listed)
+        differs = await self._views.compare(load, listed)
+        hopeless = self._hopeless(there, differs)
+        await self._stuck.look(load, hopeless)
         jobs = {
-            job: self._standing(names, partition, there, blocked)
+            job: Standing(
+                booting_of(names, there, self._lives, self.cluster.partitions[partition], differs),
+                _trouble(names, there, blocked.get(partition, ""), hopeless),
+            )
             for job, (names, partition) in awaited.items()
             if partition in self.cluster.partitions
         }
-        return CloudView(frozenset(there), blocked, jobs | evictions(load, there))
+        jobs |= out_of_sight(load, differs) | evictions(load, there)
+        return CloudView(frozenset(there), blocked, jobs, differs)
+
+    def _hopeless(self, there: Mapping[str, Node], differs: Mapping[str, str]) -> dict[str, str]:
+        """Why nodes will not come, by name: they failed, or nobody has made them since long ago."""
+        missing = {
+            name: said for name, said in differs.items() if self._views.lasts_s(MISSING, name) >= NOT_MADE_S
+        }
+        failed = {name: why for name, node in there.items() if (why := failure_of(node))}
+        return missing | failed
 
     async def _blocked(self, partitions: set[str]) -> dict[str, str]:
         """What keeps nodes of these partitions from being made, in Azure's words."""
@@ -66,18 +83,21 @@ class Onlooker:
                 found[name] = supply.blocked
         return found
 
-    def _standing(
-        self, names: frozenset[str], partition: str, there: Mapping[str, Node], blocked: Mapping[str, str]
-    ) -> Standing:
-        failed = [why for name in sorted(names) if name in there and (why := failure_of(there[name]))]
-        trouble = failed[0] if failed else "" if names <= there.keys() else blocked.get(partition, "")
-        return Standing(booting_of(names, there, self._lives, self.cluster.partitions[partition]), trouble)
-
     def _silent(self, load: Load, error: HybridHpcError) -> CloudView:
         log.warning("%s: CycleCloud: %s", self.cluster.name, error)
         why = f"{SILENT}: {silence(error)}"
         jobs = {job.native_id: Standing(trouble=why) for job in load.jobs if job.state in _WAIT}
         return CloudView(trouble=dict.fromkeys(self.cluster.partitions, why), jobs=jobs)
+
+
+def _trouble(
+    names: frozenset[str], there: Mapping[str, Node], blocked: str, hopeless: Mapping[str, str]
+) -> str:
+    """Why a job's nodes do not come: one has failed, none can be made, one never was; '' if they may."""
+    failed = [hopeless[name] for name in sorted(names & there.keys()) if name in hopeless]
+    never_made = [hopeless[name] for name in sorted(names - there.keys()) if name in hopeless]
+    blocked = "" if names <= there.keys() else blocked
+    return next(filter(None, (*failed, blocked, *never_made)), "")
 
 
 def _awaited(load: Load) -> dict[str, tuple[frozenset[str], str]]:

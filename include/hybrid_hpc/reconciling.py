@@ -196,6 +196,7 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
     """Alerts, report and snapshots. What was done stands without them, so one that fails fails nothing."""
     try:
         _tell(report, looks, rows, ledger)
+        _tidy(looks, ledger)
         ledger.save_reconciliation(
             report.began_at,
             seconds=round(report.seconds, 3),
@@ -207,6 +208,14 @@ def _keep(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger
                 keep_snapshot(with_known_nodes(look.load, look.cluster, ledger), look.cluster, ledger)
     except HybridHpcError as error:
         log.warning("the report is not in the ledger: %s", error)
+
+
+def _tidy(looks: Sequence[_Look], ledger: Ledger) -> None:
+    """Requests for nodes at which no poll looks any more, and wishes that are nobody's."""
+    for look in looks:
+        if look.cluster.elastic:
+            ledger.settle_requests(look.cluster.name)
+    ledger.forget_node_wishes()
 
 
 def _tell(report: Report, looks: Sequence[_Look], rows: Sequence[JobRow], ledger: Ledger) -> None:

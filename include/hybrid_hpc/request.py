@@ -177,7 +177,7 @@ class JobRequest(BaseModel):
         title="Spot nodes",
         description="`allowed`: it may run on cheaper nodes that Azure can take back at any time, and does "
         "where that pays in spite of the risk. When it is evicted it starts over from the beginning: on "
-        "spot nodes again, then on nodes that stay.",
+        "spot nodes again, then on nodes that stay. When no spot node can be had, it gets those at once.",
         json_schema_extra=_form(_TERMS, "never"),
     )
     outputs: types.Outputs = Field(

@@ -4,7 +4,8 @@ The lost job is settled by evidence first; then the same request goes to the sam
 with a token of its own. Both are steps that may be repeated: whoever finds the job half resubmitted goes on.
 
 Who allows spot nodes accepts evictions: such a job goes again without another word, on spot nodes for
-`spot_tries` runs in all, then on nodes of the same cluster that stay.
+`spot_tries` runs in all, then on nodes of the same cluster that stay. One for which no spot node can be had
+was withdrawn from them, and goes to those nodes at once (`hybrid_hpc.on_demand`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from hybrid_hpc.clusters import Cluster, Clusters
 from hybrid_hpc.collecting import settle
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
+from hybrid_hpc.on_demand import gave_up_spot
 from hybrid_hpc.placement import cheapest_on_demand
 from hybrid_hpc.site import Site
 from hybrid_hpc.submission import submit
 
 NODES_FAILED = frozenset({JobState.NODE_FAIL, JobState.BOOT_FAIL, JobState.PREEMPTED})
 AGAIN = "~"  # in a row's ``attempt``: ``azure.0.0~2`` is the second resubmission of ``azure.0.0``
+ON_DEMAND = "d"  # ``azure.0.0d~1``: what follows ``azure.0.0~1``, for which there was no spot node
 
 
 def resubmissions(row: JobRow) -> int:
@@ -30,8 +33,9 @@ def resubmissions(row: JobRow) -> int:
 
 
 def may_go_again(row: JobRow, state: JobState, clusters: Clusters) -> bool:
-    """True when a job that ended in this state is to be submitted anew."""
-    return _wants_again(row, state, clusters) and not _went_often_enough(row, clusters)
+    """True when a job that ended in this state, or was withdrawn from spot nodes, is to be submitted anew."""
+    lost = _wants_again(row, state, clusters) and not _went_often_enough(row, clusters)
+    return lost or gave_up_spot(row, clusters)
 
 
 def lost_too_often(row: JobRow, state: JobState, clusters: Clusters) -> bool:
@@ -40,7 +44,7 @@ def lost_too_often(row: JobRow, state: JobState, clusters: Clusters) -> bool:
 
 
 def _wants_again(row: JobRow, state: JobState, clusters: Clusters) -> bool:
-    if state not in NODES_FAILED or row.cancel_wished:
+    if state not in NODES_FAILED or row.cancel_wished or row.left:
         return False
     return row.request.on_node_failure == "resubmit" or _evicted(row, clusters)
 
@@ -64,26 +68,35 @@ def next_partition(row: JobRow, clusters: Clusters) -> str:
 
     On spot nodes it stays, too, when no other partition of the cluster holds it at a cost that it allows.
     """
-    if not _evicted(row, clusters) or resubmissions(row) + 1 < clusters.policy.spot_tries:
+    on_spot_again = resubmissions(row) + 1 < clusters.policy.spot_tries and not row.left
+    if on_spot_again or not (row.left or _evicted(row, clusters)):
         return row.partition
     return cheapest_on_demand(row.request, clusters.cluster(row.cluster)) or row.partition
 
 
 def next_attempt(row: JobRow, clusters: Clusters) -> Job:
     """The attempt that follows this one: the same for whoever asks."""
-    base, _, _ = row.attempt.partition(AGAIN)
     follows = replace(
         row,
         generation=row.generation + 1,
         partition=next_partition(row, clusters),
-        attempt=f"{base}{AGAIN}{resubmissions(row) + 1}",
+        attempt=_next_name(row),
     )
     return _job_of(follows, clusters.cluster(row.cluster))
+
+
+def _next_name(row: JobRow) -> str:
+    """A job that was withdrawn from spot nodes was not lost, and is not counted as such."""
+    base, again, losses = row.attempt.partition(AGAIN)
+    return f"{base}{ON_DEMAND}{again}{losses}" if row.left else f"{base}{AGAIN}{resubmissions(row) + 1}"
 
 
 def told(attempts: Sequence[JobRow], clusters: Clusters) -> str:
     """Why the newest of a job's attempts was made, and what it is: a line for its log."""
     lost, anew = attempts[-2:]
+    if lost.left:
+        why = lost.leave_why or "no reason is known"
+        return f"no spot node can be had ({why}); {_sent(anew, clusters)}, as job {anew.native_id}"
     if _evicted(lost, clusters):
         return f"{_loss(lost)}; {_sent(anew, clusters)}, as job {anew.native_id}"
     run, most = resubmissions(anew) + 1, clusters.policy.max_resubmissions + 1
@@ -98,7 +111,7 @@ def _loss(lost: JobRow) -> str:
 
 def _sent(anew: JobRow, clusters: Clusters) -> str:
     if not _on_spot(anew, clusters):
-        return f"sent again on demand in partition {anew.partition}"
+        return f"sent{' again' if resubmissions(anew) else ''} on demand in partition {anew.partition}"
     run = resubmissions(anew) + 1
     tries = min(clusters.policy.spot_tries, clusters.policy.max_resubmissions + 1)
     if run > tries:
@@ -107,13 +120,20 @@ def _sent(anew: JobRow, clusters: Clusters) -> str:
 
 
 def interrupted(row: JobRow) -> bool:
-    """True for a resubmission whose process died, or was cut off, before the job was released."""
-    return bool(resubmissions(row)) and not row.released_at and not row.settled
+    """True for an attempt of ours whose process died, or was cut off, before the job was released."""
+    base, again, _ = row.attempt.partition(AGAIN)
+    ours = bool(again) or base.endswith(ON_DEMAND)
+    return ours and not row.released_at and not row.settled
 
 
 def due(row: JobRow, clusters: Clusters) -> bool:
     """True when `go_again` has something to do for the newest attempt of a job."""
-    return interrupted(row) or may_go_again(row, row.state, clusters)
+    return due_at_start(row, clusters) or may_go_again(row, row.state, clusters)
+
+
+def due_at_start(row: JobRow, clusters: Clusters) -> bool:
+    """The same while its start is waited for: a job that lost its nodes then has ended, for that wait."""
+    return interrupted(row) or gave_up_spot(row, clusters)
 
 
 async def go_again(row: JobRow, *, site: Site, ledger: Ledger, clusters: Clusters) -> JobRow | None:

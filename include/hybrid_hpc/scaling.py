@@ -23,7 +23,7 @@ from hybrid_hpc.narration import span
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, evictions, failure_of
+from hybrid_hpc.standings import booting_of, evictions, failure_of, out_of_sight
 from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
 from hybrid_hpc.wishes import wished_for
@@ -71,7 +71,7 @@ class Scaler:
         await self._lives.begin()
         await self._mourn(load, nodes)
         await self._lives.look(load, [node for node in listed if not node.gone])
-        await self._views.compare(seen, listed)
+        differs = await self._views.compare(seen, listed)
         dead = await self._bury(load, nodes)
         nodes = [node for node in nodes if node.name not in dead]
         await self._take_in(load, nodes)
@@ -79,9 +79,10 @@ class Scaler:
         asked = await self._asking.step(load, there.values(), dead)
         await self._let_go(load, nodes, wished_for(asked.wishes, load, self.cluster))
         known = {node.name: node for node in nodes}
-        jobs = self._standings(load, asked, known) | evictions(load, known)
+        jobs = self._standings(load, asked, known, differs)
+        jobs |= out_of_sight(load, differs) | evictions(load, known)
         trouble = self._wishes_trouble(asked) | _by_partition(load, jobs)
-        return CloudView(frozenset(there.keys() | asked.names), trouble, jobs)
+        return CloudView(frozenset(there.keys() | asked.names), trouble, jobs, differs)
 
     def _wishes_trouble(self, asked: Asked) -> dict[str, str]:
         """What keeps nodes away that somebody waits for without a job."""
@@ -117,7 +118,7 @@ class Scaler:
             state = states.get(node.name)
             used = state is not None and (bool(state.cores_busy) or _up(state))
             if not node.keep_alive and (why := failure_of(node) or self._never_came(node, used=used)):
-                self._asking.failed(node, why, load.now)
+                await self._asking.failed(node, why, load.now)
                 dead.add(node.name)
         if dead:
             log.warning("%s: %s failed and will be ended", self.cluster.name, ", ".join(sorted(dead)))
@@ -179,7 +180,9 @@ class Scaler:
     async def _update(self, command: Command) -> None:
         self._site.scheduler.read_nodes_update(await self._site.head_node.run(command))
 
-    def _standings(self, load: Load, asked: Asked, nodes: Mapping[str, Node]) -> dict[str, Standing]:
+    def _standings(
+        self, load: Load, asked: Asked, nodes: Mapping[str, Node], differs: Mapping[str, str]
+    ) -> dict[str, Standing]:
         """Where each job stands that waits for nodes; none is on its way before CycleCloud has it."""
         partitions = {job.native_id: job.partition.split(",")[0] for job in load.jobs}
         standings: dict[str, Standing] = {}
@@ -188,7 +191,8 @@ class Scaler:
             coming = (nodes.keys() | asked.names) & set(asked.demand.coming.get(job, ()))
             trouble = asked.demand.held.get(job, "")
             if coming:
-                booting = booting_of(coming, nodes, self._lives, self.cluster.partitions[name])
+                partition, sizes = self.cluster.partitions[name], asked.vm_sizes
+                booting = booting_of(coming, nodes, self._lives, partition, differs, sizes)
                 standings[job] = Standing(booting, trouble)
             elif job in asked.demand.coming or trouble:
                 standings[job] = Standing(trouble=trouble or self._asking.trouble(name))

@@ -32,11 +32,22 @@ def phase(node: Node | None) -> str:
 
 
 def booting_of(
-    names: Collection[str], listed: Mapping[str, Node], lives: NodeLives, partition: Partition
+    names: Collection[str],
+    listed: Mapping[str, Node],
+    lives: NodeLives,
+    partition: Partition,
+    differs: Mapping[str, str],
+    asked: Mapping[str, str] | None = None,
 ) -> Booting:
-    """What to tell about the nodes of one job that are on their way, of which there is at least one."""
+    """What to tell about the nodes of one job that are on their way, of which there is at least one.
+
+    ``differs``: as in `hybrid_hpc.cloud_view.CloudView`. ``asked``: the VM sizes of nodes, by name, that are
+    not listed yet.
+    """
     counts = Counter(phase(listed.get(name)) for name in names)
-    sizes = {listed[name].machine_type for name in names if name in listed}
+    made = {name: node.machine_type for name, node in listed.items()}
+    known = {**(asked or {}), **made}
+    sizes = {known[name] for name in names if name in known}
     vm_size = " and ".join(sorted(sizes)) or partition.vm_size or ""
     usual_s, learnt = lives.usual_boot_s(partition, vm_size)
     return Booting(
@@ -46,6 +57,7 @@ def booting_of(
         vm_size=vm_size,
         usual_s=usual_s,
         learnt=learnt,
+        differs="; ".join(differs[name] for name in sorted(names) if name in differs),
     )
 
 
@@ -54,6 +66,16 @@ def failure_of(node: Node) -> str:
     if not node.failed:
         return ""
     return f"Azure says: {node.status_message or 'it failed to boot and said nothing'}"
+
+
+def out_of_sight(load: Load, differs: Mapping[str, str]) -> dict[str, Standing]:
+    """What to tell about the jobs (native id) that run on nodes of which the two views differ."""
+    found: dict[str, Standing] = {}
+    for job in load.jobs:
+        said = [differs[name] for name in job.node_names if name in differs]
+        if said and job.state.started:
+            found[job.native_id] = Standing(trouble="; ".join(said))
+    return found
 
 
 def evictions(load: Load, nodes: Mapping[str, Node]) -> dict[str, Standing]:

@@ -1,17 +1,17 @@
 """The scheduler's view of an elastic cluster's nodes beside CycleCloud's: where they differ for long.
 
 A node that runs in Azure and takes no job costs money for nothing; a node that the scheduler waits for and
-that CycleCloud does not have never comes. Each is a line in the log and an alert, which ends with it.
+that CycleCloud does not have never comes. Each is an alert, which ends with it, and a line in the log of
+whoever waits for such a node or watches them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from hybrid_hpc.cloud_view import elastic_nodes
+from hybrid_hpc.cluster_alerts import About, NodeAlerts
 from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.cyclecloud import Node
 from hybrid_hpc.jobs import JobState
@@ -19,14 +19,13 @@ from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.database import utc_now
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 
-log = logging.getLogger(__name__)
-
 UNUSED, MISSING = "unused node", "missing node"  # kinds of alert
 _AFTER_S = {UNUSED: 90.0, MISSING: 30.0}  # a node needs some seconds from one view to the other
 _USES = (NodeStatus.UP, NodeStatus.DRAINING)
+_COUNTS_ON = (NodeStatus.UP, NodeStatus.BOOTING)
 _ON_NODES = frozenset({JobState.RUNNING, JobState.CONFIGURING, JobState.COMPLETING})
 
-Difference = tuple[str, str]  # the kind of alert, the node's name
+Difference = About
 
 
 class TwoViews:
@@ -34,54 +33,30 @@ class TwoViews:
 
     def __init__(self, cluster: Cluster, ledger: Ledger, clock: Callable[[], datetime] = utc_now) -> None:
         self._cluster = cluster
-        self._ledger = ledger
         self._clock = clock
         self._since: dict[Difference, datetime] = {}
-        self._alerts: set[Difference] | None = None
+        self._alerts = NodeAlerts(cluster.name, ledger, (UNUSED, MISSING))
 
-    async def compare(self, load: Load, nodes: Sequence[Node]) -> None:
-        """``load`` is the scheduler's own view, ``nodes`` are those that CycleCloud lists."""
+    async def compare(self, load: Load, nodes: Sequence[Node]) -> dict[str, str]:
+        """What to tell about the nodes, by name, of which the views have differed for long.
+
+        ``load`` is the scheduler's own view, ``nodes`` are those that CycleCloud lists.
+        """
         now = self._clock()
         found = dict(differences(load, self._cluster, nodes))
         self._since = {each: self._since.get(each, now) for each in found}
-        await self._tell(
-            {
-                each: text
-                for each, text in found.items()
-                if (now - self._since[each]).total_seconds() >= _AFTER_S[each[0]]
-            }
-        )
+        lasting = {
+            each: f"{text}; it is so since {self._since[each]:%H:%M} UTC"
+            for each, text in found.items()
+            if (now - self._since[each]).total_seconds() >= _AFTER_S[each[0]]
+        }
+        await self._alerts.tell(lasting)
+        return {name: said for (_, name), said in lasting.items()}
 
     def lasts_s(self, kind: str, name: str) -> float:
         """For how long the views have differed in this way about that node; 0 when they do not."""
         since = self._since.get((kind, name))
         return (self._clock() - since).total_seconds() if since else 0.0
-
-    async def _tell(self, lasting: dict[Difference, str]) -> None:
-        if self._alerts is None:  # some may stand from before a restart
-            self._alerts = await asyncio.to_thread(self._standing)
-        for kind, name in sorted(lasting.keys() - self._alerts):
-            since = f"{self._since[kind, name]:%H:%M} UTC"
-            said = f"{lasting[kind, name]}; it is so since {since}"
-            log.warning("%s: %s", self._cluster.name, said)
-            raised = self._ledger.raise_alert
-            await asyncio.to_thread(raised, self._subject(name), kind, said, cluster=self._cluster.name)
-        for kind, name in sorted(self._alerts - lasting.keys()):
-            log.info("%s: %s is no longer a %s", self._cluster.name, name, kind)
-            await asyncio.to_thread(self._ledger.clear_alert, self._subject(name), kind)
-        self._alerts = set(lasting)
-
-    def _subject(self, name: str) -> str:
-        return f"{self._cluster.name}/{name}"
-
-    def _standing(self) -> set[Difference]:
-        prefix = self._subject("")
-        alerts = self._ledger.alerts([UNUSED, MISSING])
-        return {
-            (alert.kind, alert.subject.removeprefix(prefix))
-            for alert in alerts
-            if alert.subject.startswith(prefix)
-        }
 
 
 def differences(load: Load, cluster: Cluster, nodes: Sequence[Node]) -> Iterator[tuple[Difference, str]]:
@@ -94,7 +69,8 @@ def differences(load: Load, cluster: Cluster, nodes: Sequence[Node]) -> Iterator
             yield (UNUSED, node.name), f"{node.name} runs in Azure, and {_unused(state)}"
     awaited = {name for job in load.jobs if job.state in _ON_NODES for name in job.node_names}
     for name, state in states.items():
-        if name not in there and (state.status in _USES or name in awaited):
+        counts_on = state.status in _COUNTS_ON or name in awaited or state.cores_busy
+        if name not in there and counts_on:  # one that is drained and off costs nobody anything
             yield (
                 (MISSING, name),
                 f"the scheduler counts on {name}, and CycleCloud does not have it",

@@ -14,7 +14,14 @@ from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.jobs import JobReport
 from hybrid_hpc.learnt import as_learnt
 from hybrid_hpc.ledger import JobRow, Ledger
-from hybrid_hpc.moving import leave, left_before, why_it_left, why_it_stays, why_not_elsewhere
+from hybrid_hpc.moving import (
+    gives_up_spot,
+    leave,
+    left_before,
+    why_it_left,
+    why_it_stays,
+    why_not_elsewhere,
+)
 from hybrid_hpc.ownership import fresh_row
 from hybrid_hpc.placement import ClusterView, Decision, decide
 from hybrid_hpc.resubmission import lost_too_often
@@ -52,7 +59,7 @@ class BlockedJob:
     async def leaves(
         self, report: JobReport | None, find: Callable[[], Awaitable[JobRow]], ledger: Ledger
     ) -> bool:
-        """True when the job has left its cluster: this wait is over, and another may begin elsewhere."""
+        """True when the job has left its cluster, and another wait may begin elsewhere, or its spot nodes."""
         self._count(report)
         try:
             if self._halfway and (row := await find()).leave_requested_at:
@@ -78,6 +85,8 @@ class BlockedJob:
             self._blocked_s += min(now - before, LONGEST_GAP_S)
 
     async def _leaves(self, report: JobReport, row: JobRow, ledger: Ledger) -> bool:
+        if gives_up_spot(row, report, load_clusters()):
+            return await has_left(row, report.blocked, ledger, self._log)
         if stays := why_it_stays(row, report, self._moves_left):
             self._tell(f"it waits on: {stays}")
             return False
@@ -103,7 +112,7 @@ async def has_left(row: JobRow, why: str, ledger: Ledger, log: Log) -> bool:
     """Has the job leave its cluster; True when it is gone from there. Raises as `leave` does."""
     async with ssh_turn(), opened(await connections.open_site(load_clusters().cluster(row.cluster))) as site:
         gone = await leave(row, why, site=site, ledger=ledger)
-    if gone:
+    if gone and why_it_left(gone, load_clusters()):
         log.warning("%s: leaves this cluster, which cannot run it: %s", row.cluster, why)
     return gone is not None
 

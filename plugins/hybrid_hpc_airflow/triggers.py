@@ -17,7 +17,7 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.jobs import JobReport, JobState
 from hybrid_hpc.ledger import JobRow, Ledger
-from hybrid_hpc.resubmission import due, go_again, told
+from hybrid_hpc.resubmission import due, due_at_start, go_again, told
 from hybrid_hpc.watch import ClusterWatch, Poll
 from hybrid_hpc_airflow import connections
 from hybrid_hpc_airflow.killed import cancel_if_wished, opened, ssh_turn
@@ -111,7 +111,7 @@ class JobTrigger(ClusterTrigger):
         ledger = await connections.open_ledger_async()
         row = await self._find(ledger)
         self._token = row.token
-        if await self._has_gone(row, ledger):
+        if await self._has_gone(row, ledger) and not self._is_due(row := await self._find(ledger)):
             self._over = True
             yield TaskSkippedEvent()
             return
@@ -127,6 +127,9 @@ class JobTrigger(ClusterTrigger):
             report = poll.reports.get(self._token)
             self._tell(poll, report)
             if await blocked.leaves(report, partial(self._find, ledger), ledger):
+                if await self._goes_again(ledger):
+                    blocked = BlockedJob(self.cluster, self.moves_left, self.log)
+                    continue
                 self._over = True
                 yield TaskSkippedEvent()
                 return
@@ -165,7 +168,7 @@ class JobTrigger(ClusterTrigger):
         return row.left
 
     def _is_due(self, row: JobRow) -> bool:
-        return self.phase == "end" and due(row, load_clusters())
+        return (due if self.phase == "end" else due_at_start)(row, load_clusters())
 
     async def _goes_again(self, ledger: Ledger) -> bool:
         """True when there is, or will be, another attempt to wait for: lost with its nodes, sent anew."""
@@ -277,7 +280,8 @@ def _nodes_text(poll: Poll) -> str:
         return poll.trouble or "its nodes are not ours to watch"
     trouble = "; ".join(sorted(set(poll.cloud.trouble.values())))
     names = ", ".join(sorted(poll.cloud.existing)) or "no node"
-    return f"{names} in Azure" + (f" ({trouble})" if trouble else "")
+    differs = "".join(f"; {said}" for _, said in sorted(poll.cloud.differs.items()))
+    return f"{names} in Azure" + (f" ({trouble})" if trouble else "") + differs
 
 
 def _seen(row: JobRow) -> JobReport:

@@ -64,6 +64,7 @@ def commands(language: Scheduler) -> Iterator[Command]:
     yield language.admit_nodes_command(["node01"])
     yield language.drain_nodes_command(["node01"], "it is idle")
     yield language.retire_nodes_command(["node01", "node02"], "it is gone")
+    yield language.give_up_nodes_command(["node01"])
 
 
 def test_every_name_gives_the_scheduler_of_that_name() -> None:
@@ -208,6 +209,7 @@ def test_asking_about_nothing_is_refused_not_taken_for_everything(language: Sche
         lambda: language.admit_nodes_command([]),
         lambda: language.drain_nodes_command([], "x"),
         lambda: language.retire_nodes_command([], "x"),
+        lambda: language.give_up_nodes_command([]),
     ]
     for make in makers:
         with pytest.raises(Invalid):

@@ -54,6 +54,21 @@ async def test_the_watch_over_nodes_ends_when_no_node_is_left_and_no_job_will_wa
     assert bool(events) is ends
 
 
+async def test_the_watch_over_nodes_tells_what_the_scheduler_and_cyclecloud_see_differently(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from hybrid_hpc_airflow.triggers import NodesTrigger  # noqa: PLC0415
+
+    said = "azure-htc-1 runs in Azure, and the scheduler gives it no job"
+
+    async def polls() -> Any:
+        yield Poll("azure", cloud=CloudView(existing=frozenset({"azure-htc-1"})))
+        yield Poll("azure", cloud=CloudView(frozenset({"azure-htc-1"}), differs={"azure-htc-1": said}))
+
+    assert [event async for event in NodesTrigger(cluster="azure").filter_shared_stream(polls())] == []
+    assert f"azure: azure-htc-1 in Azure; {said}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("map_index", "key"), [(-1, "wait"), (3, "wait_3")])
 def test_the_state_of_a_mapped_task_is_found(
     monkeypatch: pytest.MonkeyPatch, map_index: int, key: str

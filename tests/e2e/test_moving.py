@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from hybrid_hpc.jobs import JobState
+from hybrid_hpc.ledger import ScaleRow
 from tests.e2e.house import House, new_gate, until, waits_at
 from tests.e2e.scientist import Run
 
@@ -84,34 +85,128 @@ def test_a_job_that_was_given_to_one_cluster_waits_there_until_it_can_run(
     assert house.accounting("onprem", row.token) == {row.native_id: "COMPLETED"}
 
 
+@dataclass(frozen=True)
+class Why:
+    """In which wait the scientist reads why a job left Azure, and its first words; its attempts there."""
+
+    wait: str
+    words: str
+    azure: tuple[tuple[str, JobState], ...]  # partition and outcome of each
+
+
+LEFT, LOST = JobState.CANCELLED, JobState.NODE_FAIL
+WHY = {
+    "quota": Why(
+        "azure.wait_in_queue",
+        "the Azure quota of the family of Standard_F16s_v2 is reached: 0 of 0 cores",
+        (("htc", LEFT),),
+    ),
+    "no capacity": Why(
+        "azure.wait_in_queue",
+        "Azure says: AllocationFailed: no capacity for Standard_NC24ads_A100_v4",
+        (("gpu", LEFT),),
+    ),
+    "failed boots": Why("azure.wait_in_queue", "Azure says: no route to /sched", (("hpc", LEFT),)),
+    "evictions": Why(
+        "azure.wait_for_completion",
+        "its nodes were lost 3 times: lost its node on azure-spot-",
+        (("spot", LOST),) * 3,
+    ),
+}
+# It runs on Azure until it is evicted; spot nodes are cheap enough for it, others there are not.
+EVICTED = {
+    "script": '#!/bin/bash\n[ "$SLURM_CLUSTER_NAME" = onprem ] || sleep 600\n',
+    "cpus_per_task": 16,
+    "spot": "allowed",
+    "max_cost_usd": 0.08,
+    "walltime": "10",
+}
+
+
 @pytest.fixture(scope="module")
-def short_of_quota(house: House) -> Iterator[Run]:
-    """A job that went to Azure, since premises are full for hours, and met a quota there that is used up."""
+def refused(house: House) -> Iterator[dict[str, Run]]:
+    """Jobs that went to Azure, since premises are full for hours, and that Azure cannot run; by cause."""
     start, gate = house.scientist.start, new_gate()
     all_nodes = {"nodes": 4, "tasks_per_node": 16}
-    full = start(name="fills", cluster="onprem", script=waits_at(gate), walltime="10:00:00", **all_nodes)
-    house.until_running(full)
+    fills = {"cluster": "onprem", "script": waits_at(gate), "walltime": "10:00:00"}
+    full = [start(name="fills", **fills, **all_nodes), start(name="fills-gpus", **fills, gpus_per_node=4)]
+    for each in full:
+        house.until_running(each)
     until(lambda: not house.cloud_nodes(), "an Azure without nodes from before")
-    run = start(name="quota", script=SMALL["script"], walltime="10", **all_nodes)
-    house.until_state(run, "choose_cluster", "success")
-    house.misbehave(quota_cores=0)
-    house.until_state(run, "choose_again", "success")
+    house.misbehave(no_capacity=["gpu"], boot_fail={"hpc": "no route to /sched"})
+    runs = {
+        "evictions": start(name="evicted", **EVICTED),
+        "quota": start(name="quota", script=SMALL["script"], walltime="10", **all_nodes),
+        "no capacity": start(name="capacity", gpus_per_node=1, **SMALL),
+        "failed boots": start(name="boots", memory_per_node="40G", **SMALL),
+    }
+    house.until_state(runs["quota"], "choose_cluster", "success")
+    house.misbehave(quotas={"Standard_F16s_v2": 0})
+    _evict_until_it_moves(house, runs["evictions"])
+    for run in runs.values():
+        house.until_state(run, "choose_again", "success")
     house.misbehave()
     house.open_gate("onprem", gate)
-    house.ended(run, full)
-    yield run
+    house.ended(*runs.values(), *full)
+    yield runs
 
 
-def test_a_job_that_azures_quota_keeps_waiting_moves_on_premises_in_the_same_run(
-    house: House, short_of_quota: Run
+def _evict_until_it_moves(house: House, run: Run) -> None:
+    """Takes every node away on which the job runs, once its end is waited for."""
+    evicted: set[str] = set()
+
+    def moves() -> bool:
+        states = house.scientist.states(run)
+        row = house.row_if(run, lambda row: row.state.started and row.token not in evicted)
+        if row and row.node_names and states.get("azure.wait_for_completion") == "deferred":
+            evicted.add(row.token)
+            house.misbehave(evict=list(row.node_names))
+        return states.get("choose_again") == "success"
+
+    until(moves, "the evicted job to move")
+
+
+@pytest.mark.parametrize("cause", WHY)
+def test_a_job_that_azure_cannot_run_moves_on_premises_in_the_same_run_and_its_graph_says_so(
+    house: House, refused: dict[str, Run], cause: str
 ) -> None:
-    run, why = short_of_quota, "the Azure quota of the family of Standard_F16s_v2 is reached: 0 of 0 cores"
+    run, why = refused[cause], WHY[cause]
     assert house.scientist.state(run) == "success", house.seen(run)
-    assert why in house.scientist.told(run, "azure.wait_in_queue")
+    states = house.scientist.states(run)
+    assert states[why.wait] == "skipped"
+    assert states["choose_again"] == states["moved.onprem.wait_for_completion"] == "success"
+    assert states["moved.azure.submit"] == "skipped", "it was chosen again, though the job had left it"
+    assert why.words in house.scientist.told(run, why.wait)
     note = str(house.scientist.run(*run)["note"])
-    assert note.startswith(f"Moved on from azure, which could not run it ({why}")
-    first, second = house.ledger.attempts(house.job(run).key)
-    assert (first.cluster, first.left, second.cluster) == ("azure", True, "onprem")
-    assert house.accounting("azure", first.token) == {first.native_id: "CANCELLED"}
-    assert house.accounting("onprem", second.token) == {second.native_id: "COMPLETED"}
-    assert house.cloud_nodes() == []
+    assert note.startswith(f"Moved on from azure, which could not run it ({why.words}")
+
+
+@pytest.mark.parametrize("cause", WHY)
+def test_every_life_of_a_job_that_azure_could_not_run_is_in_the_ledger_and_in_the_accounting(
+    house: House, refused: dict[str, Run], cause: str
+) -> None:
+    *azure, last = house.ledger.attempts(house.job(refused[cause]).key)
+    assert tuple((row.partition, row.outcome) for row in azure) == WHY[cause].azure
+    assert (last.cluster, last.outcome) == ("onprem", JobState.COMPLETED)
+    assert [house.accounting("azure", row.token) for row in azure] == [
+        {row.native_id: str(row.outcome).upper()} for row in azure
+    ]
+    assert house.accounting("onprem", last.token) == {last.native_id: "COMPLETED"}
+
+
+def test_no_node_is_left_and_every_request_for_nodes_says_what_came_of_it(
+    house: House, refused: dict[str, Run]
+) -> None:
+    until(lambda: not house.cloud_nodes(), "the end of the last node")
+    jobs = {row.native_id for run in refused.values() for row in house.ledger.attempts(house.job(run).key)}
+
+    def settled() -> list[ScaleRow]:
+        house.reconcile()
+        asked = [each for each in house.ledger.scale_requests("azure") if jobs & set(each.for_jobs)]
+        return asked if all(each.settled_at for each in asked) else []
+
+    asked = until(settled, "what came of every request")
+    assert {"spot": {"came"}, "gpu": {"failed"}, "hpc": {"failed"}} == {
+        name: {each.outcome for each in asked if each.nodearray == name} for name in ("spot", "gpu", "hpc")
+    }
+    assert all("no route to /sched" in each.message for each in asked if each.nodearray == "hpc")

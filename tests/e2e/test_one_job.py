@@ -155,7 +155,7 @@ def test_while_its_node_is_made_the_log_says_that_it_boots(house: House, jobs: J
 
 def test_its_node_was_asked_for_with_the_submission_and_once(house: House, jobs: Jobs) -> None:
     row = house.job(jobs.large)
-    (asked,) = [each for each in house.ledger.open_scale_requests("azure") if row.native_id in each.for_jobs]
+    (asked,) = [each for each in house.ledger.scale_requests("azure") if row.native_id in each.for_jobs]
     tasks = {task["task_id"]: task for task in house.scientist.tasks(*jobs.large)}
     assert asked.asked_at < datetime.fromisoformat(tasks["azure.submit"]["end_date"])
 

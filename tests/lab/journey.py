@@ -13,7 +13,7 @@ import asyncssh
 
 from hybrid_hpc.breaker import Breaker
 from hybrid_hpc.breaker_rules import CYCLECLOUD
-from hybrid_hpc.clusters import Cluster, load_clusters
+from hybrid_hpc.clusters import Cluster, Clusters, Policy, load_clusters
 from hybrid_hpc.collecting import Collected, collect
 from hybrid_hpc.cyclecloud import CycleCloudClient
 from hybrid_hpc.headnode import HeadNode
@@ -21,6 +21,7 @@ from hybrid_hpc.jobs import JobKey, JobReport
 from hybrid_hpc.ledger import Job, JobRow, Ledger
 from hybrid_hpc.onlooking import Onlooker
 from hybrid_hpc.request import read_request
+from hybrid_hpc.resubmission import go_again
 from hybrid_hpc.scaling import Scaler
 from hybrid_hpc.schedulers import scheduler
 from hybrid_hpc.site import Site
@@ -69,6 +70,20 @@ class Journey:
         await self.until(row, ended, "the end of the job")
         return await self.collect(row)
 
+    def site_file(self, **policy: int) -> Clusters:
+        """A clusters.yaml of this cluster alone."""
+        return Clusters(policy=Policy(**policy), clusters={self.site.cluster.name: self.site.cluster})
+
+    async def go_again(self, row: JobRow, clusters: Clusters) -> JobRow | None:
+        """The attempt that takes the place of this one; None when it may not go again."""
+        return await go_again(row, site=self.site, ledger=self.ledger, clusters=clusters)
+
+    def row(self, row: JobRow) -> JobRow:
+        """As the ledger has it now."""
+        found = self.ledger.job(row.token)
+        assert found
+        return found
+
     async def collect(self, row: JobRow) -> Collected:
         return await collect(row, site=self.site, ledger=self.ledger, results=self.results / row.token)
 
@@ -100,9 +115,19 @@ def sentences(story: list[tuple[Poll, JobReport | None]]) -> list[str]:
 
 
 @asynccontextmanager
-async def journey(lab: Lab, name: str, folder: Path, *, timeout_s: float = 30) -> AsyncIterator[Journey]:
-    """A way to one cluster of a lab that is up; CycleCloud's answers are waited for ``timeout_s``."""
-    cluster = load_clusters(lab.folder / "clusters.yaml").cluster(name)
+async def journey(
+    lab: Lab,
+    name: str,
+    folder: Path,
+    *,
+    timeout_s: float = 30,
+    change: Callable[[Cluster], Cluster] = lambda cluster: cluster,
+) -> AsyncIterator[Journey]:
+    """A way to one cluster of a lab that is up; CycleCloud's answers are waited for ``timeout_s``.
+
+    ``change``: what clusters.yaml would say otherwise.
+    """
+    cluster = change(load_clusters(lab.folder / "clusters.yaml").cluster(name))
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     ledger.migrate()
     cloud = _cloud(lab, cluster, ledger, timeout_s)

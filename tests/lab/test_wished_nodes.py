@@ -81,8 +81,8 @@ async def test_nodes_come_for_a_wish_stay_for_it_and_then_go_after_the_usual_idl
     assert gone.load
     assert gone.load.now - last.load.now >= IDLE_S
     await azure.until(no_nodes, "the end of the last node")
-    assert [row.names for row in azure.ledger.open_scale_requests("azure")] == [
-        ("azure-gpu-1", "azure-gpu-2")
+    assert [(row.names, row.outcome, row.came) for row in azure.ledger.scale_requests("azure")] == [
+        (("azure-gpu-1", "azure-gpu-2"), "came", 2)
     ]
 
 

@@ -204,4 +204,5 @@ class FakeScheduler(Scheduler):
     admit_nodes_command: Any = None
     drain_nodes_command: Any = None
     retire_nodes_command: Any = None
+    give_up_nodes_command: Any = None
     read_nodes_update: Any = None

@@ -114,6 +114,30 @@ def test_jobs_from_before_can_be_searched_for(ledger_url: str) -> None:
     assert execute(ledger_url, "SELECT token FROM jobs") == [("hh-a",)]
 
 
+def test_requests_of_before_are_settled_from_the_lives_of_their_nodes(ledger_url: str) -> None:
+    migrate.upgrade(ledger_url, "0006")
+    execute(
+        ledger_url,
+        "INSERT INTO scale_requests (request_id, cluster, nodearray, names, for_jobs, asked_at, answered_at, "
+        "added, message) VALUES ('r', 'azure', 'htc', '[\"htc-1\"]', '[]', '2026-03-29 12:00:00', "
+        "'2026-03-29 12:00:00', 1, '')",
+    )
+    execute(
+        ledger_url,
+        "INSERT INTO node_lives (cluster, node_id, name, nodearray, vm_size, asked_at, up_at, seen_at) "
+        "VALUES ('azure', 'id', 'htc-1', 'htc', 'F16', '2026-03-29 12:00:00', '2026-03-29 12:01:00', "
+        "'2026-03-29 12:01:00')",
+    )
+    migrate.upgrade(ledger_url)
+    ledger = Ledger(ledger_url)
+    ledger.settle_requests("azure")
+    (row,) = ledger.scale_requests("azure")
+    ledger.close()
+    assert (row.outcome, row.came) == ("came", 1)
+    migrate.downgrade(ledger_url, "0006")
+    assert execute(ledger_url, "SELECT name FROM node_lives") == [("htc-1",)]
+
+
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:
     engine = make_engine(url)
     try:

@@ -165,15 +165,12 @@ def test_a_request_that_got_too_few_nodes_was_in_vain_for_a_while(ledger: Ledger
     assert not later.asked_in_vain("azure", minute)
 
 
-def test_an_answer_is_kept_once_and_settling_closes_the_request(ledger: Ledger) -> None:
+def test_an_answer_is_kept_once(ledger: Ledger) -> None:
     ask(ledger)
     assert ledger.answer_nodes("r1", added=1, message="quota")
     assert not ledger.answer_nodes("r1", added=2, message="")
     (row,) = ledger.open_scale_requests("azure")
     assert (row.added, row.message, row.answered_at) == (1, "quota", NOW)
-    assert ledger.settle_nodes("r1")
-    assert not ledger.settle_nodes("r1")
-    assert ledger.open_scale_requests("azure") == []
 
 
 def test_only_answered_requests_count_so_that_an_unanswered_one_keeps_its_id(ledger: Ledger) -> None:

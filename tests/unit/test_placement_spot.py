@@ -58,7 +58,8 @@ def test_a_job_that_allows_spot_gets_it_where_it_pays_and_is_told_by_how_much() 
     decision = decided(view(spotty()), spot="allowed", **HOUR_OF_A_NODE)
     assert decision.sentence == (
         "azure (spot): starts in about 1 min for at most 0.18 USD; "
-        "spot: 0.45 USD less than htc even with the risk of an eviction (1 in 20 h)."
+        "spot: 0.45 USD less than htc even with the risk of an eviction (1 in 20 h); "
+        "on demand when no spot node can be had."
     )
     assert decision.table().splitlines()[-1] == (
         ">  azure    spot       yes   1 min         0.18       4.35  "

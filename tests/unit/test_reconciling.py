@@ -379,3 +379,15 @@ def test_the_table_is_plain_text_whatever_a_job_is_called() -> None:
     assert table.endswith("and 100 more")
     assert "2 min" in table
     assert max(map(len, table.splitlines())) <= 140
+
+
+async def test_requests_for_nodes_at_which_nobody_looks_any_more_are_settled_and_old_wishes_forgotten(
+    world: World,
+) -> None:
+    world.ledger.ask_for_nodes(request_id="r", cluster="azure", nodearray="htc", names=["htc-1"])
+    world.ledger.wish_for_nodes("gone", cluster="azure", nodearray="htc", count=1)
+    world.later(days=31)
+    await world.reconcile()
+    (row,) = world.ledger.scale_requests("azure")
+    assert (row.outcome, row.came) == ("failed", 0)
+    assert world.ledger.forget_node_wishes() == 0, "forgotten already"

@@ -130,7 +130,7 @@ async def test_where_the_nodes_stand_is_told_step_by_step_with_the_boot_time_lea
     world.cloud.set_node("htc-1", "Ready")
     told.append((await world.step(5)).of("1", "htc").booting)
     told.append((await world.step(300)).of("1", "htc").booting)
-    assert [each and each.text for each in told] == [
+    assert [each and each.text.partition("; ")[0] for each in told] == [
         "1 node asked for, not booting yet (Standard_a), asked 0 s ago, expected up after 60 s",
         "1 node being acquired (Standard_a), asked 5 s ago, expected up after 60 s",
         "1 node booting (Standard_a), asked 10 s ago, expected up after 60 s",
@@ -263,3 +263,25 @@ async def test_where_the_cluster_asks_itself_the_same_is_told_and_nothing_is_ask
         "missing node": "the scheduler counts on htc-3, and CycleCloud does not have it"
     }
     assert (world.cloud.requests, world.there.commands) == ([], [])
+
+
+async def test_every_request_ends_with_what_came_of_it_in_azures_words(make: Make) -> None:
+    world = make(a={}, b={})
+    world.jobs = [htc()]
+    await world.step()
+    world.cloud.set_node("htc-1", "Failed", StatusMessage="no route to /sched")
+    await world.step(2)
+    world.comes_up("htc-2")
+    await world.step(2)
+    world.cloud.refuses = ConnectionLost("no answer within 30 s")
+    world.jobs = [htc(), htc("2")]
+    await world.step(120)
+    world.jobs = []
+    world.restart()
+    await world.step(120)
+    assert [(row.outcome, row.came, row.message) for row in world.ledger.scale_requests("azure")] == [
+        ("failed", 0, "CycleCloud gave no nodes: no answer within 30 s"),
+        ("came", 1, ""),
+        ("failed", 0, "Azure says: no route to /sched"),
+    ]
+    assert world.ledger.open_scale_requests("azure") == []

@@ -154,6 +154,7 @@ def test_a_node_name_that_may_mean_more_is_refused(name: str) -> None:
         lambda: SLURM.admit_nodes_command([name]),
         lambda: SLURM.drain_nodes_command([name], "x"),
         lambda: SLURM.retire_nodes_command(["node01", name], "x"),
+        lambda: SLURM.give_up_nodes_command([name]),
     ]
     for make in makers:
         with pytest.raises(Invalid):

@@ -138,3 +138,17 @@ def test_a_wish_that_is_not_repeated_ends_by_itself_and_one_that_is_keeps_its_be
     row = later.wish_for_nodes("one", cluster="azure", nodearray="htc", count=2)
     assert row.wished_at == NOW < row.seen_at
     assert later.wished_nodes("azure", LEASE_S) == {"htc": 2}
+
+
+def test_only_wishes_that_nobody_has_repeated_for_a_month_are_forgotten(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    wish(ledger)
+    wish(ledger, "ended")
+    ledger.end_node_wish("ended")
+    month_later = Ledger(ledger_url, clock=lambda: NOW + timedelta(days=31))
+    wish(month_later, "new", 3)
+    assert ledger.forget_node_wishes() == 0
+    assert month_later.forget_node_wishes() == 2
+    assert month_later.wished_nodes("azure", LEASE_S) == {"htc": 3}
+    month_later.close()

@@ -52,6 +52,7 @@ class LifeQueries(Database):
                     "name": life.name,
                     "nodearray": life.nodearray,
                     "vm_size": life.vm_size,
+                    "request_id": life.request_id,
                     "asked_at": asked_at.get(life.request_id, now),
                     "seen_at": now,
                 }

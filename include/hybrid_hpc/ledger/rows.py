@@ -13,7 +13,7 @@ from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.request import JobRequest
 
 # As `Job.of` makes it: ``azure.0.1``, after a move ``onprem.0.1m1.0``; resubmission adds ``~1``.
-_ATTEMPT = re.compile(r"[a-z0-9_]+\.([0-9]+)\.([0-9]+)(?:m([0-9]+)\.([0-9]+))?(?:~[0-9]+)?")
+_ATTEMPT = re.compile(r"[a-z0-9_]+\.([0-9]+)\.([0-9]+)(?:m([0-9]+)\.([0-9]+))?d?(?:~[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,11 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRow:
-    """One request for nodes; ``answered_at`` None: nobody knows whether it arrived."""
+    """One request for nodes; ``answered_at`` None: nobody knows whether it arrived.
+
+    ``outcome`` is one of `hybrid_hpc.ledger.what_came.WhatCame`, or '' while nodes may still come;
+    ``came``: how many of its nodes took jobs; ``message``: why fewer than were asked for.
+    """
 
     request_id: str
     cluster: str
@@ -177,6 +181,8 @@ class ScaleRow:
     added: int | None
     message: str
     settled_at: datetime | None
+    outcome: str
+    came: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,7 @@ class LifeRow:
     last_busy_at: datetime | None
     seen_at: datetime
     gone_at: datetime | None
+    request_id: str = ""  # which request made it; '': nobody here asked for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,8 +153,10 @@ class ScaleRequest(Base):
     asked_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
     added: Mapped[int | None]
-    message: Mapped[str]
+    message: Mapped[str]  # why fewer came than were asked for
     settled_at: Mapped[datetime | None]
+    outcome: Mapped[str]  # of hybrid_hpc.ledger.what_came; '' until it is settled
+    came: Mapped[int | None]  # how many of its nodes took jobs
 
 
 class NodeWish(Base):
@@ -180,6 +182,7 @@ class NodeLife(Base):
         UniqueConstraint("cluster", "node_id"),
         Index("ix_node_lives_cluster_gone_at", "cluster", "gone_at"),
         Index("ix_node_lives_cluster_nodearray_vm_size", "cluster", "nodearray", "vm_size"),
+        Index("ix_node_lives_request_id", "request_id"),
     )
 
     id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
@@ -193,6 +196,7 @@ class NodeLife(Base):
     last_busy_at: Mapped[datetime | None]
     seen_at: Mapped[datetime]
     gone_at: Mapped[datetime | None]
+    request_id: Mapped[str]  # of scale_requests; '': nobody here asked for it
 
 
 class Breaker(Base):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
 from hybrid_hpc.ledger.rows import WishRow
 
 WISHES = table(tables.NodeWish)
+KEPT = timedelta(days=30)  # a wait that goes on after a shorter outage goes on with what is left of its time
 
 
 class WishQueries(Database):
@@ -33,6 +34,12 @@ class WishQueries(Database):
         with self._transaction() as connection:
             ended = connection.execute(update(WISHES).where(*standing).values(ended_at=self._now()))
             return ended.rowcount == 1
+
+    def forget_node_wishes(self) -> int:
+        """Deletes the wishes that nobody has repeated for a month; gives how many."""
+        old = WISHES.c.seen_at < self._now() - KEPT
+        with self._transaction() as connection:
+            return connection.execute(delete(WISHES).where(old)).rowcount
 
     def wished_nodes(self, cluster: str, lease_s: float) -> dict[str, int]:
         """How many nodes somebody waits for, by nodearray: the most of all wishes that stand.

@@ -70,9 +70,10 @@ def _on_spot(chosen: PartitionVerdict, risk: Risk, stay: Sequence[PartitionVerdi
     other = min(stay, key=lambda offer: offer.score_usd or 0.0)
     saved = (other.cost_usd or 0.0) - (chosen.cost_usd or 0.0) - risk.usd
     than = f"{usd(abs(saved))} {'less' if saved >= 0 else 'more'} than {other.partition}"
+    else_ = "; on demand when no spot node can be had"
     if saved >= 0:
-        return f"spot: {than} even with the risk of an eviction ({risk.rate})"
-    return f"spot: {than} with the risk of an eviction ({risk.rate}), and sooner"
+        return f"spot: {than} even with the risk of an eviction ({risk.rate}){else_}"
+    return f"spot: {than} with the risk of an eviction ({risk.rate}), and sooner{else_}"
 
 
 def _worth_saying(other: Verdict) -> bool:

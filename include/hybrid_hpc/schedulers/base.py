@@ -300,5 +300,9 @@ class Scheduler(ABC):
         """The nodes are gone; the scheduler must not wait for them. Ends every job that is still on them."""
 
     @abstractmethod
+    def give_up_nodes_command(self, names: Sequence[str]) -> Command:
+        """The scheduler stops powering up nodes that have no job; it may do so anew."""
+
+    @abstractmethod
     def read_nodes_update(self, answer: Answer) -> None:
         """Returns when the change was made. Raises `Refused` with the scheduler's words when it was not."""

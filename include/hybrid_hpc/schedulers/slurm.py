@@ -247,6 +247,10 @@ class Slurm(Scheduler):
         return _update(names, "State=DOWN", _reason(reason))
 
     @override
+    def give_up_nodes_command(self, names: Sequence[str]) -> Command:
+        return _update(names, "State=POWER_DOWN_FORCE")
+
+    @override
     def read_nodes_update(self, answer: Answer) -> None:
         if not answer.ok:
             raise_refused(answer, "change the nodes")
