@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import insert
 
 from hybrid_hpc.ledger import Ledger
@@ -36,17 +35,21 @@ def test_the_newest_sample_of_each_whole_cluster_is_found_if_it_is_new_enough(le
     assert [(row.cluster, row.partition, row.cores) for row in found] == [("azure", "", 4), ("onprem", "", 2)]
 
 
-@pytest.mark.parametrize(
-    ("added", "outcome"), [(None, "unanswered"), (0, "none"), (1, "partial"), (2, "full"), (3, "full")]
-)
-def test_a_request_for_two_nodes_ends_as_what_was_added(
-    ledger: Ledger, added: int | None, outcome: str
-) -> None:
-    request = {"cluster": "azure", "nodearray": "htc", "names": ("a", "b"), "for_jobs": (), "message": ""}
+def test_requests_count_by_what_came_of_them_once_that_is_known(ledger: Ledger) -> None:
+    request: dict[str, Any] = {
+        "cluster": "azure",
+        "nodearray": "htc",
+        "names": ("a",),
+        "for_jobs": (),
+        "message": "",
+    }
+    open_: dict[str, Any] = {"outcome": "", "settled_at": None}
+    ended: dict[str, Any] = {"outcome": "came", "settled_at": NOW}
     rows = [
-        {**request, "request_id": "1", "asked_at": NOW, "added": added},
-        {**request, "request_id": "2", "asked_at": NOW - timedelta(days=9), "added": added},
+        {**request, **ended, "request_id": "1", "asked_at": NOW},
+        {**request, **ended, "request_id": "2", "asked_at": NOW - timedelta(days=9)},
+        {**request, **open_, "request_id": "3", "asked_at": NOW},
     ]
     with ledger._transaction() as connection:
         connection.execute(insert(SCALE), rows)
-    assert ledger.scale_outcomes(NOW - timedelta(days=1)) == {("azure", outcome): 1}
+    assert ledger.scale_outcomes(NOW - timedelta(days=1)) == {("azure", "came"): 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,15 +61,22 @@ def full(ledger: Ledger) -> Ledger:
     ledger.note_trouble("azure", "accounting", "no answer")
     ledger.raise_alert("hh-1", "unknown", "lost", cluster="onprem")
     shut(ledger, "azure CycleCloud", "refused")
-    requests(ledger, added=[2, 1, 0, None, 2])
+    requests(ledger, ["came", "in part", "refused", "", "came"])
     return ledger
 
 
-def requests(ledger: Ledger, added: list[int | None]) -> None:
-    """Each asked for two nodes."""
+def requests(ledger: Ledger, outcomes: Sequence[str]) -> None:
+    """'' has not been settled yet."""
     common = {"cluster": "azure", "nodearray": "htc", "names": ("n1", "n2"), "for_jobs": (), "message": ""}
     rows = [
-        {**common, "request_id": f"{at}", "asked_at": NOON, "added": each} for at, each in enumerate(added)
+        {
+            **common,
+            "request_id": f"{at}",
+            "asked_at": NOON,
+            "outcome": each,
+            "settled_at": NOON if each else None,
+        }
+        for at, each in enumerate(outcomes)
     ]
     with ledger._transaction() as connection:
         connection.execute(insert(SCALE), rows)
@@ -112,10 +119,9 @@ def test_each_number_is_the_ledgers(full: Ledger) -> None:
         key("cost_usd_total", cluster="onprem", project="proj-alpha"): 0.75,
         key("cost_usd_total", cluster="azure", project="proj-beta"): 0.08,
         key("wait_seconds", cluster="onprem", quantile="0.5"): pytest.approx(90, rel=0.03),
-        key("scale_requests_total", cluster="azure", outcome="full"): 2,
-        key("scale_requests_total", cluster="azure", outcome="partial"): 1,
-        key("scale_requests_total", cluster="azure", outcome="none"): 1,
-        key("scale_requests_total", cluster="azure", outcome="unanswered"): 1,
+        key("scale_requests_total", cluster="azure", outcome="came"): 2,
+        key("scale_requests_total", cluster="azure", outcome="in part"): 1,
+        key("scale_requests_total", cluster="azure", outcome="refused"): 1,
         key("breaker_open", cluster="azure", way="CycleCloud"): 1,
         key("breaker_open", cluster="onprem", way="head node"): 0,
         key("alerts", cluster="onprem", kind="unknown"): 1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -30,20 +29,9 @@ class MetricQueries(Database):
             return [SampleRow(*row) for row in connection.execute(statement)]
 
     def scale_outcomes(self, since: datetime) -> Mapping[tuple[str, str], int]:
-        """How many requests for nodes since then ended how, by cluster and outcome.
-
-        Outcomes: ``full``, ``partial``, ``none`` (no node was added), ``unanswered``.
-        """
-        asked = select(SCALE.c.cluster, SCALE.c.names, SCALE.c.added).where(SCALE.c.asked_at >= since)
+        """How many of the requests for nodes since then ended in which way, by cluster and `WhatCame`."""
+        ended = and_(SCALE.c.asked_at >= since, SCALE.c.settled_at.is_not(None))
+        of = [SCALE.c.cluster, SCALE.c.outcome]
+        statement = select(*of, func.count()).where(ended).group_by(*of)
         with self._transaction() as connection:
-            return Counter(
-                (cluster, _outcome(len(names), added)) for cluster, names, added in connection.execute(asked)
-            )
-
-
-def _outcome(asked: int, added: int | None) -> str:
-    if added is None:
-        return "unanswered"
-    if added >= asked:
-        return "full"
-    return "partial" if added else "none"
+            return {(row[0], row[1]): row[2] for row in connection.execute(statement)}

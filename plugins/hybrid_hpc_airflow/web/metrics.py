@@ -104,7 +104,7 @@ class LedgerCollector(Collector):
 
     def _scale_requests(self) -> Metric:
         outcomes = self._ledger.scale_outcomes(self._month.since)
-        told = "Requests for nodes this month by what CycleCloud added."
+        told = "Requests for nodes this month by what came of them."
         return _counter("scale_requests", told, ("cluster", "outcome"), outcomes)
 
     def _breakers(self) -> Metric:
