@@ -86,10 +86,10 @@ def test_filters_are_clicked_kept_in_links_and_lead_down_to_the_jobs(
     page: Page, address: str, complaints: list[str]
 ) -> None:
     page.goto(address)
-    page.get_by_label("Cluster").select_option("azure")
+    page.locator("select[name=cluster]").select_option("azure")
     page.wait_for_url("**cluster=azure**")
     expect(page.locator("[data-chart=core-hours] svg.main-svg").first).to_be_visible()
-    page.get_by_label("Table by").select_option("month")
+    page.locator("select[name=by]").select_option("month")
     page.wait_for_url("**by=month**")
     page.get_by_role("link", name="2026-04-01", exact=True).click()
     page.wait_for_url("**from=2026-04-01**")

@@ -87,7 +87,7 @@ def _marked(connection: Connection, span: Span, cluster: str, days: Sequence[dat
     """How often each of the days is marked. Read before the rows: who marks it later finds it still there."""
     one_at_a_time(connection, f"usage of {cluster}")
     found = select(MARKS.c.day, MARKS.c.marks).where(_of(MARKS, span, cluster), MARKS.c.day.in_(days))
-    return {row[0]: row[1] for row in connection.execute(found)}
+    return {row.day: row.marks for row in connection.execute(found)}
 
 
 def _take_away(connection: Connection, span: Span, cluster: str, marked: Mapping[date, int]) -> None:
