@@ -113,8 +113,7 @@ def save_hpc_page(page: Page, url: str) -> None:
 
 def save_job_page(page: Page, run: str) -> None:
     """The page of the job, in Airflow's page of its run."""
-    page.goto(run)
-    page.get_by_role("link", name="HPC job", exact=True).click()
+    page.goto(f"{run}/plugin/hpc-job")
     expect(page.frame_locator("iframe[title='HPC job']").locator("#output pre")).to_be_visible()
     _save(page, "job", 1560)
 

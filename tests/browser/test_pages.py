@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -88,8 +89,11 @@ def failed(house: House) -> Run:
 def test_the_run_in_airflow_leads_to_its_job_and_tells_its_whole_story(
     page: Page, house: House, failed: Run, complaints: list[str]
 ) -> None:
-    page.goto(f"{house.stack.airflow.url}/dags/{failed.dag_id}/runs/{failed.run_id}")
-    page.get_by_role("link", name="HPC job", exact=True).click()
+    address = f"{house.stack.airflow.url}/dags/{failed.dag_id}/runs/{failed.run_id}"
+    page.goto(address)
+    tab = page.get_by_role("link", name="HPC job", exact=True)
+    expect(tab).to_have_attribute("href", re.compile(rf"/runs/{failed.run_id}/plugin/hpc-job$"))
+    page.goto(f"{address}/plugin/hpc-job")
     job = page.frame_locator("iframe[title='HPC job']")
     expect(job.locator("h1")).to_contain_text("failed-job failed")
     expect(job.locator(".verdict")).to_contain_text("failed with exit code 3")

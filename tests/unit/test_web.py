@@ -277,6 +277,20 @@ def test_an_age_has_at_most_two_units(seconds: float, words: str) -> None:
     assert wording.span(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "\N{EN DASH}"),
+        (0.0, "0.00 USD"),
+        (0.0001, "under 0.01 USD"),
+        (0.005, "0.01 USD"),
+        (1234.5, "1,234.50 USD"),
+    ],
+)
+def test_money_that_is_there_is_never_told_as_none(value: float | None, words: str) -> None:
+    assert wording.usd(value) == words
+
+
 def many(ledger: Ledger, number: int) -> None:
     """Copies of one job, in one statement."""
     asked = {"name": "many", "script": "x" * 500}

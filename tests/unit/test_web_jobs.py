@@ -130,6 +130,18 @@ def test_the_boot_of_the_nodes_is_a_bar_within_the_queue(ledger: Ledger, clock: 
     assert steps["queued"].seconds == 240
 
 
+def test_the_boot_ends_when_the_job_starts_though_its_nodes_are_seen_up_later(
+    ledger: Ledger, clock: Clock
+) -> None:
+    row = add_job(ledger, 1, JobState.RUNNING, cluster="azure", node_names=("htc-0",))
+    ledger.begin_lives("azure", [NewLife("1", "htc-0", "htc", "F16")])
+    clock.now = NOW + 3 * MINUTE
+    ledger.renew_lives("azure", ["1"], up=["1"])
+    change(ledger, row.token, released_at=NOW, started_at=NOW + MINUTE, ended_at=NOW + 5 * MINUTE)
+    steps = {step.word: step for step in page_of(ledger, row.token).steps}
+    assert (steps["booted"].ended_at, steps["booted"].open) == (steps["ran"].begun_at, False)
+
+
 def test_nodes_that_were_up_before_the_job_was_asked_for_did_not_boot_for_it(
     ledger: Ledger, clock: Clock
 ) -> None:

@@ -67,15 +67,18 @@ def _step(
 
 
 def _boot(row: JobRow, lives: Sequence[LifeRow], axis: tuple[datetime, datetime]) -> tuple[StepView, ...]:
-    """One bar from the first request to the last node that takes jobs; none where all were up before."""
+    """One bar from the first request to the last node that takes jobs; none where all were up before.
+
+    The job starts before we first see its nodes up: then the bar ends with its start.
+    """
     started = row.started_at or axis[1]
     waited_for = [life for life in lives if (life.up_at or started) > row.intent_at]
     if not waited_for:
         return ()
     comes = any(life.up_at is None for life in waited_for) and row.started_at is None
     begun = max(min(life.asked_at for life in waited_for), axis[0])
-    ended = started if comes else max(life.up_at or started for life in waited_for)
-    step = _step("booted", (begun, min(max(begun, ended), axis[1])), axis, goes_on=comes)
+    ended = started if comes else max(min(life.up_at or started, started) for life in waited_for)
+    step = _step("booted", (begun, max(begun, ended)), axis, goes_on=comes)
     return (step.model_copy(update={"note": _nodes(waited_for)}),)
 
 

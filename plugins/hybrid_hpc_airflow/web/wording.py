@@ -41,5 +41,7 @@ def counted(number: int, what: str) -> str:
 
 
 def usd(value: float | None) -> str:
-    """``1,234.50 USD``; a dash for what is not known."""
-    return "\N{EN DASH}" if value is None else f"{value:,.2f} USD"
+    """``1,234.50 USD``, ``under 0.01 USD``; a dash for what is not known."""
+    if value is None:
+        return "\N{EN DASH}"
+    return "under 0.01 USD" if 0 < value < 0.005 else f"{value:,.2f} USD"
