@@ -54,6 +54,15 @@ class Scientist(AirflowApi):
         path = f"{run.path}/taskInstances/{quote(task_id)}/xcomEntries/{key}"
         return self._call("GET", path, map_index=map_index)["value"]
 
+    def question(self, run: Run, task_id: str = "approve") -> dict[str, Any]:
+        """What a person is asked by a task that waits for an answer."""
+        return self._call("GET", f"{run.path}/taskInstances/{quote(task_id)}/-1/hitlDetails")
+
+    def answer(self, run: Run, option: str, task_id: str = "approve") -> None:
+        """Answers it."""
+        path = f"{run.path}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        self._do("PATCH", path, chosen_options=[option])
+
     def fail_task(self, run: Run, task_id: str) -> None:
         """Marks one task as failed."""
         self._do("PATCH", f"{run.path}/taskInstances/{quote(task_id)}", new_state="failed")
