@@ -12,7 +12,8 @@ from tests.e2e.house import House, new_gate, waits_at
 
 PATHS = (
     "/hpc/",
-    *(f"/hpc/api/{name}" for name in ("alerts", "jobs", "breakers", "reconciliation")),
+    "/hpc/budgets",
+    *(f"/hpc/api/{name}" for name in ("alerts", "jobs", "breakers", "reconciliation", "budgets")),
     *(f"/hpc/static/{name}" for name in ("hpc.css", "hpc.js", "icon.svg", "icon-dark.svg")),
 )
 

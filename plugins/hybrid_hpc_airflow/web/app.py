@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from hybrid_hpc.errors import HybridHpcError
-from hybrid_hpc_airflow.web import now
+from hybrid_hpc_airflow.web import budgets, now
 from hybrid_hpc_airflow.web.access import reader
 from hybrid_hpc_airflow.web.headers import SafeHeaders
 from hybrid_hpc_airflow.web.rendering import HERE, trouble_html
@@ -20,7 +20,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
     "icon-dark.svg": "image/svg+xml",
 }
-ROUTERS = (now.page, now.api)
+ROUTERS = (now.page, now.api, budgets.page, budgets.api)
 files = APIRouter()
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hybrid_hpc_airflow.web import wording
+from hybrid_hpc_airflow.web.budget_view import BudgetsPage
 from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.views import Page
 
 HERE = Path(__file__).parent
-PAGES = {"Now": ""}  # the pages in the navigation, by where they are below the first one
+PAGES = {
+    "Now": "",
+    "Budgets": "budgets",
+}  # the pages in the navigation, by where they are below the first one
 
 
 def page_html(page: Page) -> str:
@@ -23,6 +27,12 @@ def page_html(page: Page) -> str:
 def job_html(page: JobPage) -> str:
     """The whole page of one job, one folder below the other."""
     return _environment().get_template("job.html").render(page=page, now=page.now, root="../", here="")
+
+
+def budgets_html(page: BudgetsPage) -> str:
+    """The whole page of the budgets in one month."""
+    template = _environment().get_template("budgets.html")
+    return template.render(page=page, now=page.now, root="", here="Budgets")
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
