@@ -167,5 +167,5 @@ def test_the_command_finds_its_way_through_airflows_connections(lab: Lab) -> Non
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert all(line.startswith("ok ") for line in lines)
