@@ -10,7 +10,10 @@ from hybrid_hpc.doctor import Finding
 from hybrid_hpc.placement.words import counted
 
 WHERE = "budgets"
-REMEDY = "Correct the name in budgets.yaml, or name it under `projects` of a cluster in clusters.yaml."
+REMEDY = (
+    "Correct the name in budgets.yaml (your own one is named in HYBRID_HPC_BUDGETS), or name it under "
+    "`projects` of a cluster in clusters.yaml."
+)
 
 
 def examine_budgets(budgets: Budgets, clusters: Clusters) -> Iterator[Finding]:
