@@ -18,6 +18,7 @@ from hybrid_hpc.approvals import ApprovalRow, asked_text, refused_text
 from hybrid_hpc.budget_models import Budget
 from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.errors import HybridHpcError, Unavailable
+from hybrid_hpc_airflow.answers import earlier_answer
 from hybrid_hpc_airflow.keys import job_key
 from hybrid_hpc_airflow.patience import come_again
 
@@ -54,6 +55,8 @@ class ApproveBudgetOperator(HITLOperator):
             come_again(context, error, "nobody is asked yet")
         if asked.answered_at:
             return self._go_on(asked, context)
+        if answer := earlier_answer(context, asked.asked_at):
+            return self._go_on(_keep(asked.decision_id, answer), context)
         budget = load_budgets().of(asked.project) or Budget()
         self.subject, self.body = asked_text(asked)
         self.assigned_users = [{"id": name, "name": name} for name in budget.approvers]
@@ -65,11 +68,8 @@ class ApproveBudgetOperator(HITLOperator):
         """The answer has come, or the time for it is over."""
         if event.get("error_type") not in (None, "timeout"):
             raise AirflowException(f"the answer cannot be read: {event.get('error')}")
-        chosen = [] if "error" in event else event["chosen_options"]
-        by, approved = _name(event.get("responded_by_user")), chosen == [APPROVE]
-        asked = _patiently(lambda: self._asked(context)).decision_id
-        stands = _patiently(lambda: _ledger().answer_approval(asked, by=by, approved=approved))
-        return self._go_on(stands, context)
+        asked = _patiently(lambda: self._asked(context))
+        return self._go_on(_keep(asked.decision_id, event), context)
 
     def _asked(self, context: Context) -> ApprovalRow:
         key, ledger = job_key(context, self.group), _ledger()
@@ -96,6 +96,13 @@ def _ledger() -> Ledger:
     return open_ledger()
 
 
+def _keep(decision_id: int, answer: Mapping[str, Any]) -> ApprovalRow:
+    """The answer that stands; one that never came refuses."""
+    user = answer.get("responded_by_user") or {}
+    by, approved = user.get("name") or user.get("id") or "", answer.get("chosen_options") == [APPROVE]
+    return _patiently(lambda: _ledger().answer_approval(decision_id, by=by, approved=approved))
+
+
 def _patiently(ask: Callable[[], ApprovalRow]) -> ApprovalRow:
     """Waits for a ledger that is away: Airflow keeps no person's answer over a retry."""
     until = time.monotonic() + PATIENCE_S
@@ -106,7 +113,3 @@ def _patiently(ask: Callable[[], ApprovalRow]) -> ApprovalRow:
             if time.monotonic() > until:
                 raise
             time.sleep(AGAIN_S)
-
-
-def _name(user: Mapping[str, str] | None) -> str:
-    return (user or {}).get("name") or (user or {}).get("id") or ""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import httpx
 import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.sdk import DAG, task_group
@@ -21,7 +22,7 @@ from hybrid_hpc.errors import Unavailable
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.ledger import DecisionRow, Ledger
 from hybrid_hpc.placing import place
-from hybrid_hpc_airflow import approving
+from hybrid_hpc_airflow import answers, approving
 from hybrid_hpc_airflow.approving import APPROVE, REFUSE, ApproveBudgetOperator
 from hybrid_hpc_airflow.operators import PlacementOperator, _require_approval
 from hybrid_hpc_airflow.task_group import hpc_job, job_tasks
@@ -70,9 +71,9 @@ def operator() -> ApproveBudgetOperator:
     return ApproveBudgetOperator(task_id="approve", retries=4)
 
 
-def context(task: ApproveBudgetOperator) -> Any:
+def context(task: ApproveBudgetOperator, tries: int = 1) -> Any:
     where = {"dag_id": KEY.dag_id, "run_id": KEY.run_id, "map_index": -1, "max_tries": 4}
-    ti = SimpleNamespace(id="ti", task=task, **where)
+    ti = SimpleNamespace(id="ti", task=task, task_id="approve", try_number=tries, **where)
     return {"ti": ti, "task_instance": ti}
 
 
@@ -198,6 +199,30 @@ def test_what_is_refused_or_not_answered_in_time_ends_the_run_in_words(
     with pytest.raises(AirflowFailException, match="nobody has approved it"):
         _require_approval(decision, ledger)
     question.assert_not_called()
+
+
+@pytest.mark.parametrize("answered_after_s", [-60, 60])
+def test_an_answer_to_a_try_that_airflow_has_lost_counts_and_one_to_an_earlier_placement_does_not(
+    ledger: Ledger, question: Mock, monkeypatch: pytest.MonkeyPatch, answered_after_s: int
+) -> None:
+    placed(ledger)
+    at = (NOW + timedelta(seconds=answered_after_s)).isoformat()
+    given = {"responded_at": at, "chosen_options": [APPROVE], "responded_by_user": ADMIN}
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        return (
+            httpx.Response(200, json=given) if request.url.path.endswith("/tries/1") else httpx.Response(404)
+        )
+
+    client = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answered))
+    monkeypatch.setattr(answers, "open_api", lambda: client)
+    task = operator()
+    if answered_after_s > 0:
+        assert task.execute(context(task, tries=2))["approved_by"] == "admin"
+        question.assert_not_called()
+    else:
+        with pytest.raises(TaskAwaitingInput):
+            task.execute(context(task, tries=2))
 
 
 def test_an_answer_survives_a_ledger_that_is_away(
