@@ -32,6 +32,7 @@ class HybridHpcPlugin(AirflowPlugin):
         {"name": "Now", "href": "hpc/", "url_route": "hpc-now", **MENU},
         {"name": "Jobs", "href": "hpc/jobs", "url_route": "hpc-jobs", **MENU},
         {"name": "Usage", "href": "hpc/usage", "url_route": "hpc-usage", **MENU},
+        {"name": "Budgets", "href": "hpc/budgets", "url_route": "hpc-budgets", **MENU},
         {
             "name": "HPC job",
             "href": "hpc/runs/{DAG_ID}/{RUN_ID}",

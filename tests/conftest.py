@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from hybrid_hpc import crash
+from hybrid_hpc import budgets, crash
 from hybrid_hpc.ledger import Ledger
 from lab.lab import Lab
 from lab.layout import PROJECT
@@ -99,8 +99,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory, exported: Received) -> Itera
     dags = tmp_path_factory.mktemp("dags")
     for file in [*(PROJECT / "dags").glob("*.py"), *(PROJECT / "tests/e2e/dags").glob("*.py")]:
         (dags / file.name).symlink_to(file)
-    deaths = {crash.FOLDER_VARIABLE: str(tmp_path_factory.mktemp("deaths"))}
-    environment = {**deaths, **exports_to(exported)}
+    environment = {
+        crash.FOLDER_VARIABLE: str(tmp_path_factory.mktemp("deaths")),
+        budgets.ENVIRONMENT: str(PROJECT / "tests/e2e/budgets.yaml"),
+        **exports_to(exported),
+    }
     settings = StackSettings(dags=dags, dag_ids=("hpc_job", *AUTHORS), environment=environment)
     with running_stack(settings=settings) as stack:
         yield stack

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hybrid_hpc.budget_checks import examine_budgets
+from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.cluster_template import template_of
 from hybrid_hpc.clusters import Cluster, load_clusters
 from hybrid_hpc.command_connections import connections_give
@@ -37,9 +39,10 @@ app.command("focus")(focus_command)
 def doctor(
     names: Annotated[list[str] | None, typer.Argument(help="Clusters to check; left out: all.")] = None,
 ) -> None:
-    """Checks every cluster from here to there; exit status 1 when something is not well."""
+    """Checks budgets and every cluster from here to there; exit status 1 when something is not well."""
     clusters, open_site = _chosen(names or ()), _open_site()
-    wells = [asyncio.run(_examine(cluster, open_site)) for cluster in clusters]
+    wells = [] if names else _examine_budgets()
+    wells += [asyncio.run(_examine(cluster, open_site)) for cluster in clusters]
     _compare_prices(clusters)
     raise typer.Exit(0 if all(wells) else 1)
 
@@ -60,6 +63,16 @@ def _chosen(names: Sequence[str]) -> list[Cluster]:
         return [clusters.cluster(name) for name in names or clusters.names]
     except Invalid as error:
         raise _end(str(error)) from error
+
+
+def _examine_budgets() -> list[bool]:
+    try:
+        findings = list(examine_budgets(load_budgets(), load_clusters()))
+    except Invalid as error:
+        raise _end(str(error)) from error
+    for finding in findings:
+        console.print(_line(finding))
+    return [finding.well for finding in findings]
 
 
 def _open_site() -> OpenSite:

@@ -16,7 +16,8 @@ from hybrid_hpc.problems import WrongValueError, did_you_mean, shown
 from hybrid_hpc.sbatch_options import OPTIONS
 from hybrid_hpc.schedulers import SCHEDULERS
 
-RESERVED_NAMES = frozenset({"auto", "choose_cluster", "choose_again", "moved", "collect"})  # ids in the DAG
+# Ids in the DAG.
+RESERVED_NAMES = frozenset({"auto", "choose_cluster", "approve", "choose_again", "moved", "collect"})
 _OURS = frozenset(
     {"output", "error", "open-mode", "input", "hold", "parsable", "export", "partition", "wrap"}
 )

@@ -8,15 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from hybrid_hpc.cluster_models import Cluster, Clusters, Elastic, Partition, Policy, Prices, Spot
 from hybrid_hpc.errors import InvalidClusters, Problem
-from hybrid_hpc.problems import WrongValueError, did_you_mean, problem_of, shown
+from hybrid_hpc.problems import WrongValueError, shown
 from hybrid_hpc.units import parse_memory, parse_walltime
-from hybrid_hpc.yaml_lines import Document, Keys, read_document
+from hybrid_hpc.yaml_file import YamlFile, document_of
+from hybrid_hpc.yaml_lines import Keys
 
 __all__ = ["Cluster", "Clusters", "Elastic", "Partition", "Policy", "Prices", "Spot", "load_clusters"]
 
@@ -48,60 +45,15 @@ def load_clusters(path: Path | None = None) -> Clusters:
 @lru_cache(maxsize=8)
 def _loaded(path: Path, _mtime_ns: int, _size: int) -> Clusters:
     """Keyed by the file's state, so that an edited file is read again."""
-    return _Reader(str(path), _document(path)).clusters()
+    document = document_of(path, InvalidClusters)
+    return _Reader(str(path), document, InvalidClusters).clusters()
 
 
-def _document(path: Path) -> Document:
-    try:
-        return read_document(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        what = f"is not YAML: {error.problem}"
-        problem = Problem(f"{path}:{line}", what, "Check the indent, the colons and the quotes.")
-    except WrongValueError as wrong:
-        problem = Problem(str(path), wrong.what, wrong.remedy)
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        problem = Problem(str(path), f"cannot be read: {error}", "Write a text file of YAML, in UTF-8.")
-    raise InvalidClusters([problem])
-
-
-class _Reader:
-    """From the file's words to the models: collects every problem, one at each key."""
-
-    def __init__(self, file: str, document: Document) -> None:
-        self.file = file
-        self.document = document
-        self.problems: dict[Keys, Problem] = {}
-        self.broken: set[Keys] = set()
+class _Reader(YamlFile):
+    """From the file's words to the models."""
 
     def clusters(self) -> Clusters:
-        for keys in self.document.twice:
-            self.wrong(keys, "stands here for the second time", "Take one of the two out.")
-        prepared = self.site()
-        try:
-            clusters = Clusters.model_validate(prepared)
-        except ValidationError as error:
-            for details in error.errors(include_url=False):
-                self.refused(details)
-        if self.problems:
-            raise InvalidClusters([self.problems[keys] for keys in sorted(self.problems, key=self.order)])
-        return clusters
-
-    def refused(self, details: ErrorDetails) -> None:
-        """Keeps what pydantic says, unless it only follows from a part that is no mapping at all."""
-        keys = self.written_at(tuple(key for key in details["loc"] if key != "[key]"))
-        if not any(keys[: len(broken)] == broken for broken in self.broken):
-            problem = problem_of("", details)
-            self.wrong(keys, problem.what, problem.remedy)
-
-    def order(self, keys: Keys) -> int:
-        return self.document.line(keys)
-
-    def wrong(self, keys: Keys, what: str, remedy: str) -> None:
-        """Keeps the first problem at each key: what follows from it would only hide it."""
-        name = ".".join(str(key) for key in keys) or "the file"
-        where = f"{self.file}:{self.document.line(keys)} {name}"
-        self.problems.setdefault(keys, Problem(where, what, remedy))
+        return self.checked(Clusters, self.site())
 
     def written_at(self, keys: Keys) -> Keys:
         """Where the file holds what the model has at ``keys``: in its words, prices maybe at the cluster."""
@@ -112,17 +64,6 @@ class _Reader:
         of_partition = written[2:3] == ("partitions",) and written[4:5] == ("prices",)
         inherited = of_partition and written not in self.document.lines and shared in self.document.lines
         return shared if inherited else written
-
-    def mapping(self, raw: object, keys: Keys, known: set[str]) -> dict[str, Any]:
-        """``raw`` without unknown keys; {} when it is no mapping. Both are problems."""
-        if not isinstance(raw, dict):
-            self.broken.add(keys)
-            remedy = f"Write a mapping here. {did_you_mean('', known)}"
-            self.wrong(keys, f"needs names with values, not {shown(raw)}", remedy)
-            return {}
-        for name in (name for name in raw if name not in known):
-            self.wrong((*keys, str(name)), "is no key that is known here", did_you_mean(str(name), known))
-        return {str(name): value for name, value in raw.items() if name in known}
 
     def site(self) -> dict[str, Any]:
         site = self.mapping(self.document.data, (), {"policy", "clusters"})

@@ -6,12 +6,14 @@
     ├── Invalid            what was asked for is wrong; waiting does not help
     │   ├── InvalidRequest     a job request (names each field and the remedy)
     │   ├── InvalidClusters    clusters.yaml (names each key, its line and the remedy)
+    │   ├── InvalidBudgets     budgets.yaml (the same)
     │   └── FitsNowhere        no cluster can ever hold this job
     ├── Refused            the other side said no; waiting does not help, a person must act
     │   ├── AccessDenied       credentials or host key not accepted
     │   ├── SubmissionRefused  the scheduler does not take this job
     │   └── NoAccounting       the scheduler keeps no records of what its jobs used
     └── Unavailable        the world is not ready; waiting helps
+        ├── BudgetTaken        others were quicker at a project's budget: place the job again
         ├── Unreachable        no connection; nothing was sent
         │   └── Shut               not even tried: a circuit breaker is open
         ├── ConnectionLost     the answer is missing: the effect is unknown, never assume either
@@ -63,6 +65,10 @@ class InvalidClusters(Invalid):
     """clusters.yaml is wrong; ``Problem.where`` is ``file:line key``."""
 
 
+class InvalidBudgets(Invalid):
+    """budgets.yaml is wrong; ``Problem.where`` is ``file:line key``."""
+
+
 class FitsNowhere(Invalid):
     """No cluster can ever hold this job; one problem per cluster."""
 
@@ -87,6 +93,10 @@ class Unavailable(HybridHpcError):
     """The world is not ready; the same call may succeed later."""
 
     waiting_helps = True
+
+
+class BudgetTaken(Unavailable):
+    """What was left of a budget when a job was placed has been taken since; nothing was written."""
 
 
 class Unreachable(Unavailable):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.collecting import settle
 from hybrid_hpc.errors import HybridHpcError
@@ -24,6 +25,7 @@ from hybrid_hpc.moving import (
 )
 from hybrid_hpc.ownership import fresh_row
 from hybrid_hpc.placement import ClusterView, Decision, decide
+from hybrid_hpc.placing import standing_of
 from hybrid_hpc.resubmission import lost_too_often
 from hybrid_hpc.site import survey
 from hybrid_hpc_airflow import connections
@@ -151,7 +153,10 @@ async def decide_elsewhere(row: JobRow, ledger: Ledger, *, leaving: str = "") ->
         name: ClusterView(site_file.cluster(name), unavailable=_why_not(why)) for name, why in left.items()
     }
     views = [(seen | gone)[name] for name in site_file.clusters]
-    return decide(row.request, views, site_file.policy, datetime.now(UTC).timestamp())
+    request, now = row.request, datetime.now(UTC)
+    project, budgets = request.project, load_budgets()
+    budget = await asyncio.to_thread(standing_of, row.key, project, budgets, ledger, now, moving=True)
+    return decide(request, views, site_file.policy, now.timestamp(), budget)
 
 
 def _why_not(why: str) -> str:

@@ -61,8 +61,8 @@ class MonthlyReportOperator(BaseOperator):
 
     def _report(self, month: str | None, now: datetime, *, persons: bool) -> tuple[str, str, str]:
         """Its month, the file's text, and what is said of it in the log."""
+        from hybrid_hpc.months import month_before, month_window
         from hybrid_hpc.usage.export_report import month_report
-        from hybrid_hpc.usage.months import month_before, month_window
         from hybrid_hpc_airflow.connections import open_ledger
         from hybrid_hpc_airflow.web.rendering import report_html
 

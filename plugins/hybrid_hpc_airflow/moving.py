@@ -25,7 +25,7 @@ class MoveOperator(PlacementOperator):
     cluster can take the job, it comes again until one does.
     """
 
-    def _choose(self, context: Context) -> str:
+    def _choose(self, context: Context) -> DecisionRow:
         from hybrid_hpc.moving import why_it_left
         from hybrid_hpc_airflow.connections import open_ledger
 
@@ -39,15 +39,16 @@ class MoveOperator(PlacementOperator):
         made = ledger.move_from(row.token) or self._move(row, ledger)
         self.log.info(made.sentence)
         self._tell(context, row, made, why)
-        return made.cluster
+        return made
 
     def _move(self, row: JobRow, ledger: Ledger) -> DecisionRow:
+        from hybrid_hpc.placing import claim_of
         from hybrid_hpc_airflow.leaving import decide_elsewhere
 
         decision = asyncio.run(decide_elsewhere(row, ledger))
         self.log.info("placement\n%s", decision.table())
         decision.raise_if_unplaced()
-        return ledger.record_move(row, decision)
+        return ledger.record_move(row, decision, claim_of(decision, row.request.project))
 
     def _tell(self, context: Context, row: JobRow, made: DecisionRow, why: str) -> None:
         from hybrid_hpc_airflow.notes import write_note

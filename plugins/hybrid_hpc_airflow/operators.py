@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import AccessDenied, HybridHpcError, Invalid, SubmissionRefused, Unavailable
 from hybrid_hpc.jobs import JobKey
@@ -28,8 +28,8 @@ from hybrid_hpc_airflow.states import task_states
 
 if TYPE_CHECKING:
     from hybrid_hpc.collecting import Collected
-    from hybrid_hpc.ledger import JobRow, Ledger
-    from hybrid_hpc.placement import Decision
+    from hybrid_hpc.ledger import DecisionRow, JobRow, Ledger
+    from hybrid_hpc.placement import ClusterView
 
 # Waiting helps, or a person must act who has nothing to do with the job: neither is the job's failure.
 COMES_AGAIN = (Unavailable, AccessDenied)
@@ -39,9 +39,10 @@ class PlacementOperator(BaseBranchOperator):
     """Chooses the cluster for one job and returns the id of that cluster's task group.
 
     ``request`` holds the fields of `hybrid_hpc.request.JobRequest`; left out, the DAG run's params are
-    taken. ``branches`` maps a cluster's name to the id of its task group. The decision goes to the ledger,
-    to the log (as a table), to the XCom ``decision`` and to the run's note. A retry reads the decision
-    back: it never flips clusters.
+    taken. ``branches`` maps a cluster's name to the id of its task group; ``approval`` is the id of the task
+    that asks a person, '' where no budget needs one. The decision goes to the ledger, with what it reserves
+    of a budget, to the log (as a table), to the XCom ``decision`` and to the run's note. A retry reads the
+    decision back: it never flips clusters.
 
     Raises `AirflowFailException` for a request that is wrong or fits nowhere. When no cluster answers, it
     comes again until one does.
@@ -56,25 +57,29 @@ class PlacementOperator(BaseBranchOperator):
         branches: Mapping[str, str],
         request: Mapping[str, Any] | None = None,
         group: str = "",
+        approval: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.branches = dict(branches)
+        self.approval = approval
         self.request = request
         self.group = group
 
-    def choose_branch(self, context: Context) -> str:
-        """The id of the chosen cluster's task group."""
+    def choose_branch(self, context: Context) -> str | list[str]:
+        """The id of the chosen cluster's task group, after that of the approval where one is needed."""
         try:
-            return self.branches[self._choose(context)]
+            made = self._choose(context)
         except Invalid as error:
             raise AirflowFailException(f"this job cannot be placed.\n{error}") from error
         except COMES_AGAIN as error:
             come_again(context, error, "no decision yet")
         except HybridHpcError as error:
             raise AirflowException(f"no decision yet, trying again: {error}") from error
+        chosen = self.branches[made.cluster]
+        return [self.approval, chosen] if self.approval and made.decision.get("over_budget") else chosen
 
-    def _choose(self, context: Context) -> str:
+    def _choose(self, context: Context) -> DecisionRow:
         from hybrid_hpc_airflow.connections import open_ledger
 
         key = job_key(context, self.group)
@@ -82,12 +87,11 @@ class PlacementOperator(BaseBranchOperator):
         made = ledger.decision(key)
         if made:
             self.log.info("decided before, at %s: %s", made.decided_at, made.sentence)
-            return made.cluster
+            return made
         request = read_request(self._values(context))
         for note in request.notes:
             self.log.info(note)
-        decision = asyncio.run(self._decide(request, ledger))
-        return self._publish(context, key, request, decision, ledger)
+        return self._publish(context, self._place(context, key, request, ledger))
 
     def _values(self, context: Context) -> Mapping[str, Any]:
         """What was asked for, strictly: Airflow lets unknown keys of a trigger's conf pass."""
@@ -95,31 +99,30 @@ class PlacementOperator(BaseBranchOperator):
             return self.request
         return dict(context["params"]) | dict(context["dag_run"].conf or {})
 
-    async def _decide(self, request: JobRequest, ledger: Ledger) -> Decision:
+    def _place(self, context: Context, key: JobKey, request: JobRequest, ledger: Ledger) -> DecisionRow:
+        """The placement that stands: another try of this task may have been first."""
+        from hybrid_hpc.placing import place
+
+        views = asyncio.run(self._survey(request, ledger))
+        policy, budgets = load_clusters().policy, load_budgets()
+        return place(key, request, views, policy, budgets=budgets, ledger=ledger, submitted_by=_who(context))
+
+    async def _survey(self, request: JobRequest, ledger: Ledger) -> list[ClusterView]:
         from hybrid_hpc.learnt import as_learnt
-        from hybrid_hpc.placement import decide
         from hybrid_hpc.site import survey
         from hybrid_hpc_airflow.connections import open_site
 
         site_file = load_clusters()
         clusters = [as_learnt(site_file.cluster(name), ledger) for name in self.branches]
-        views = await survey(clusters, request, open_site)
-        decision = decide(request, views, site_file.policy, datetime.now(UTC).timestamp())
-        self.log.info("placement\n%s", decision.table())
-        decision.raise_if_unplaced()
-        return decision
+        return await survey(clusters, request, open_site)
 
-    def _publish(
-        self, context: Context, key: JobKey, request: JobRequest, decision: Decision, ledger: Ledger
-    ) -> str:
-        """The cluster of the decision that stands: another try of this task may have been first."""
+    def _publish(self, context: Context, stands: DecisionRow) -> DecisionRow:
         from hybrid_hpc_airflow.notes import write_note
 
-        stands = ledger.record_decision(key, request=request, decision=decision, submitted_by=_who(context))
         self.log.info(stands.sentence)
         context["ti"].xcom_push(key="decision", value=dict(stands.decision))
-        write_note(key.dag_id, key.run_id, stands.sentence)
-        return stands.cluster
+        write_note(stands.key.dag_id, stands.key.run_id, stands.sentence)
+        return stands
 
 
 class SubmitOperator(BaseOperator):
@@ -179,6 +182,7 @@ class SubmitOperator(BaseOperator):
             raise AirflowFailException("the ledger holds no decision for this run: clear choose_cluster")
         if decision.cluster != self.cluster or bool(decision.move) != self.moved:
             raise AirflowSkipException(f"the job was placed on {decision.cluster}")
+        await asyncio.to_thread(_require_approval, decision, ledger)
         cluster = load_clusters().cluster(self.cluster)
         site = await open_site(cluster)
         try:
@@ -233,10 +237,18 @@ class CollectOperator(BaseOperator):
         return collected.summary()
 
     async def _collect(self, key: JobKey, *, submitted: bool) -> Collected:
-        from hybrid_hpc.collecting import collect
-        from hybrid_hpc_airflow.connections import open_ledger_async, open_site
+        from hybrid_hpc_airflow.connections import open_ledger_async
 
         ledger = await open_ledger_async()
+        try:
+            return await self._collect_job(key, ledger, submitted=submitted)
+        finally:
+            await asyncio.to_thread(ledger.close_reservations, key)
+
+    async def _collect_job(self, key: JobKey, ledger: Ledger, *, submitted: bool) -> Collected:
+        from hybrid_hpc.collecting import collect
+        from hybrid_hpc_airflow.connections import open_site
+
         row = await asyncio.to_thread(ledger.latest_job, key.dag_id, key.run_id, key.group, key.map_index)
         # A settled job that this try has not submitted is that of a try before the run was cleared.
         if row is None or row.native_id is None or (row.settled and not submitted):
@@ -252,6 +264,15 @@ def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task  # noqa: S101  narrows for the type checker: a coroutine runs in one
     return task
+
+
+def _require_approval(decision: DecisionRow, ledger: Ledger) -> None:
+    """A task that asks may be marked as successful; only what the ledger has counts."""
+    approval = ledger.approval(decision.id)
+    if approval and not approval.approved:
+        raise AirflowFailException(
+            f"nobody has approved it, and {approval.why}: clear choose_cluster to ask anew"
+        )
 
 
 def results_folder() -> Path:

@@ -34,6 +34,7 @@ class ReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """How many findings there were of each action."""
+        from hybrid_hpc.placing import tidy_budgets
         from hybrid_hpc.reconcile_table import findings_table
         from hybrid_hpc.reconciling import reconcile
         from hybrid_hpc_airflow.connections import open_ledger, open_site
@@ -43,8 +44,11 @@ class ReconcileOperator(BaseOperator):
         living = partial(_living, context["ti"])
         try:
             report = asyncio.run(reconcile(clusters, ledger=ledger, open_site=open_site, living=living))
+            freed = tidy_budgets(ledger, living)
         except HybridHpcError as error:
             raise AirflowException(f"nothing was reconciled: {error}") from error
+        if freed:
+            self.log.info("what budgets had reserved for %d jobs of ended runs is free", freed)
         if report.findings:
             self.log.info("%s\n%s", report.numbers(), findings_table(report.findings))
         else:

@@ -5,6 +5,9 @@
     choose_cluster ──► azure:  submit ► wait_in_queue ► wait_for_completion ─┐
                    └─► onprem: submit ► wait_in_queue ► wait_for_completion ─┴─► collect
 
+Where budgets.yaml has a budget that asks, ``approve`` stands between the choice and the submissions; it is
+skipped for a job within its budget.
+
 A job that its cluster cannot run leaves it: then the waits there are skipped, ``choose_again`` decides, and
 the same three steps follow in the group ``moved``; for every other job these are skipped.
 """
@@ -15,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Label, TaskGroup, XComArg
+from airflow.sdk import BaseOperator, Label, TaskGroup, XComArg
 
+from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.clusters import Cluster, load_clusters
 from hybrid_hpc_airflow.assets import nodes_asset, we_scale
 from hybrid_hpc_airflow.moving import MoveOperator
@@ -58,16 +62,18 @@ def job_tasks(request: Mapping[str, Any] | None = None, group: str = "") -> XCom
     """
     site_file = load_clusters()
     clusters = list(site_file.clusters.values())
+    approve = _approve(group)
     choose = PlacementOperator(
         task_id="choose_cluster",
         task_display_name="Choose cluster",
         request=request,
         group=group,
         branches={cluster.name: _id(group, cluster.name) for cluster in clusters},
+        approval=approve.task_id if approve else "",
         **RETRIES,
     )
     moves = site_file.policy.max_moves if len(clusters) > 1 else 0
-    groups = _stage(choose, clusters, group, moves)
+    groups = _stage(choose, clusters, group, moves, approve)
     for number in range(1, moves + 1):
         groups += _moved(groups, number, clusters, group, moves - number)
     collect = CollectOperator(
@@ -81,6 +87,17 @@ def job_tasks(request: Mapping[str, Any] | None = None, group: str = "") -> XCom
     for branch in groups:
         branch >> collect
     return collect.output
+
+
+def _approve(group: str) -> BaseOperator | None:
+    """The task that asks a person; None where no budget has one asked."""
+    if not load_budgets().ask:
+        return None
+    from hybrid_hpc_airflow.approving import ApproveBudgetOperator
+
+    return ApproveBudgetOperator(
+        task_id="approve", task_display_name="Approve what exceeds a budget", group=group, **RETRIES
+    )
 
 
 def _id(*names: str) -> str:
@@ -111,19 +128,24 @@ def _stage(
     clusters: Sequence[Cluster],
     group: str,
     moves_left: int,
+    approve: BaseOperator | None = None,
     *,
     moved: bool = False,
 ) -> list[TaskGroup]:
-    """A branch for every cluster, of which ``choose`` chooses one."""
-    branches = [_on_cluster(cluster, group, moves_left, moved=moved) for cluster in clusters]
+    """A branch for every cluster, of which ``choose`` chooses one; ``approve`` may hold it back."""
+    rule = "none_failed_min_one_success" if approve else "all_success"  # approve may be skipped
+    branches = [_on_cluster(cluster, group, moves_left, rule, moved=moved) for cluster in clusters]
+    if approve:
+        choose.set_downstream(approve, Label("over budget"))
+        approve.set_downstream(branches)
     for cluster, branch in zip(clusters, branches, strict=True):
         # `choose >> Label(...) >> branch` would widen the edges to the group around both branches.
         choose.set_downstream(branch, Label(cluster.title))
     return branches
 
 
-def _on_cluster(cluster: Cluster, group: str, moves_left: int, *, moved: bool) -> TaskGroup:
-    """The three steps on one cluster; only the chosen cluster's are run."""
+def _on_cluster(cluster: Cluster, group: str, moves_left: int, rule: str, *, moved: bool) -> TaskGroup:
+    """The three steps on one cluster, the first by this trigger rule; only the chosen cluster's are run."""
     with TaskGroup(cluster.name, group_display_name=cluster.title, tooltip=cluster.title) as branch:
         submit = SubmitOperator(
             task_id="submit",
@@ -131,6 +153,7 @@ def _on_cluster(cluster: Cluster, group: str, moves_left: int, *, moved: bool) -
             cluster=cluster.name,
             group=group,
             moved=moved,
+            trigger_rule=rule,
             outlets=[nodes_asset(cluster)] if we_scale(cluster) else [],
             **RETRIES,
         )

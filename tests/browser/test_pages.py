@@ -19,7 +19,9 @@ PATHS = (
     "/hpc/",
     "/hpc/jobs",
     "/hpc/runs/hpc_job/none",
-    *(f"/hpc/api/{name}" for name in ("alerts", "clusters", "jobs", "breakers", "reconciliation")),
+    "/hpc/usage",
+    "/hpc/budgets",
+    *(f"/hpc/api/{name}" for name in ("alerts", "clusters", "jobs", "breakers", "reconciliation", "budgets")),
     *(f"/hpc/static/{name}" for name in ("hpc.css", "hpc.js", "icon.svg", "icon-dark.svg")),
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hybrid_hpc.ledger import Ledger
-from hybrid_hpc.usage.months import month_before
+from hybrid_hpc.months import month_before
 from tests.unit.usage_world import life
 
 

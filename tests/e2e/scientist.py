@@ -58,6 +58,15 @@ class Scientist(AirflowApi):
         """The addresses on a task's extra buttons, by what stands on them."""
         return dict(self._call("GET", f"{run.path}/taskInstances/{quote(task_id)}/links")["extra_links"])
 
+    def question(self, run: Run, task_id: str = "approve") -> dict[str, Any]:
+        """What a person is asked by a task that waits for an answer."""
+        return self._call("GET", f"{run.path}/taskInstances/{quote(task_id)}/-1/hitlDetails")
+
+    def answer(self, run: Run, option: str, task_id: str = "approve") -> None:
+        """Answers it."""
+        path = f"{run.path}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        self._do("PATCH", path, chosen_options=[option])
+
     def fail_task(self, run: Run, task_id: str) -> None:
         """Marks one task as failed."""
         self._do("PATCH", f"{run.path}/taskInstances/{quote(task_id)}", new_state="failed")

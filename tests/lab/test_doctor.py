@@ -168,5 +168,5 @@ def test_the_command_finds_its_way_through_airflows_connections(lab: Lab) -> Non
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
     checks = [line for line in lines if not line.startswith("warn azure      prices")]
-    assert len(checks) == 13
+    assert len(checks) == 14
     assert all(line.startswith("ok ") for line in checks)

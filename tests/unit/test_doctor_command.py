@@ -28,6 +28,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setitem(sys.modules, "fake_connections", cast(Any, SimpleNamespace(open_site=open_site)))
     monkeypatch.setenv("HYBRID_HPC_CONNECTIONS", "fake_connections")
     monkeypatch.delenv("HYBRID_HPC_CLUSTERS", raising=False)
+    monkeypatch.delenv("HYBRID_HPC_BUDGETS", raising=False)
     return world
 
 
@@ -41,7 +42,7 @@ def run_doctor(*names: str) -> tuple[int, list[str]]:
 def test_the_command_says_ok_once_a_check_and_ends_well() -> None:
     status, lines = run_doctor()
     assert status == 0
-    assert len(lines) == 2 * len(CHECKS) + 1
+    assert len(lines) == 2 * len(CHECKS) + 2
     assert all(line.startswith("ok ") for line in lines)
 
 
@@ -57,7 +58,7 @@ def test_a_failed_check_is_one_line_with_its_remedy_and_the_exit_status_is_1(wor
     status, lines = run_doctor()
     failed = [line for line in lines if line.startswith("FAIL")]
     assert status == 1
-    assert len(lines) == 2 * len(CHECKS) + 1
+    assert len(lines) == 2 * len(CHECKS) + 2
     assert len(failed) == 1
     assert "[bold]sbatch[/bold] says [Errno 111] [/] => Log in as the same user" in failed[0]
 
@@ -77,6 +78,34 @@ def test_a_wrong_clusters_file_is_told_with_its_line(
     status, lines = run_doctor()
     assert status == 1
     assert "clusters.yaml:1 clusters" in lines[0]
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        ("projects:\n  proj-alpha: {usd: 1}\n", 0, "ok   budgets    projects       1 project with a budget"),
+        (
+            "projects:\n  proj-alhpa: {usd: 1}\n",
+            1,
+            "FAIL budgets    projects       no cluster lets proj-alhpa in",
+        ),
+        (
+            "default: {usd: 1, when_spent: ask}\n",
+            0,
+            "ok   budgets    approvers      whoever may trigger a DAG",
+        ),
+        ("default: {usd: 1, when_spent: ask, approvers: [ada]}\n", 0, "approvers      ada may approve"),
+        ("default: {}\n", 1, "budgets.yaml:1 default: limits nothing"),
+    ],
+)
+def test_the_budgets_are_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, status: int, said: str
+) -> None:
+    (tmp_path / "budgets.yaml").write_text(text)
+    monkeypatch.setenv("HYBRID_HPC_BUDGETS", str(tmp_path / "budgets.yaml"))
+    ended, lines = run_doctor()
+    assert (ended, said in "\n".join(lines)) == (status, True)
 
 
 def test_without_a_source_of_connections_the_command_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

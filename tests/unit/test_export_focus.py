@@ -25,10 +25,10 @@ from hybrid_hpc.errors import Invalid
 from hybrid_hpc.ledger import Ledger, UsageRow
 from hybrid_hpc.ledger.lives import LIVES
 from hybrid_hpc.ledger.rows import LifeRow
+from hybrid_hpc.months import month_before, month_name, month_window, this_month
 from hybrid_hpc.usage.export import focus_export
 from hybrid_hpc.usage.export_charges import charges
 from hybrid_hpc.usage.frames import frame_of
-from hybrid_hpc.usage.months import month_before, month_name, month_window, this_month
 from hybrid_hpc.usage.vm_hours import VmHourRow
 from hybrid_hpc.usage.windows import Window
 from tests.unit.usage_world import NOON, life

@@ -14,11 +14,11 @@ import pytest
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.months import month_window
 from hybrid_hpc.usage.advice import advice
 from hybrid_hpc.usage.export_charts import HEIGHT, LEFT, WIDTH, bar_chart
 from hybrid_hpc.usage.export_report import MonthReport, month_report
 from hybrid_hpc.usage.frames import jobs_frame
-from hybrid_hpc.usage.months import month_window
 from hybrid_hpc.usage.vm_hours import VmHourRow
 from hybrid_hpc.usage.windows import Window
 from hybrid_hpc_airflow.web.rendering import report_html

@@ -10,13 +10,17 @@ from typing import TypeVar
 
 import pytest
 
-from hybrid_hpc.errors import Unavailable
+from hybrid_hpc.budget_models import Budget, Budgets
+from hybrid_hpc.errors import FitsNowhere, Unavailable
 from hybrid_hpc.jobs import JobKey, JobReport, JobState
 from hybrid_hpc.ledger import Job, Ledger
+from hybrid_hpc.months import month_name
 from hybrid_hpc.outcome import Outcome
-from hybrid_hpc.request import JobRequest
+from hybrid_hpc.placing import place
+from hybrid_hpc.request import JobRequest, read_request
 from lab.postgres import Postgres
 from tests.unit.ledger_databases import empty
+from tests.unit.placement_world import POLICY, onprem, view
 
 pytest_plugins = ["tests.unit.ledger_fixtures"]
 
@@ -157,3 +161,29 @@ def test_of_two_that_ask_for_one_node_at_once_one_asks(ledger: Ledger) -> None:
             return row is not None
 
         assert sum(at_once(step, f"htc-{number}")) == 1
+
+
+def test_the_last_money_of_a_budget_is_taken_once_however_many_ask_for_it_at_once(ledger: Ledger) -> None:
+    wish = read_request({"name": "flow", "script": "true\n", "cpus_per_task": 16, "walltime": "10:00:00"})
+
+    for number in range(ROUNDS):
+        budgets = Budgets(projects={f"p{number}": Budget(usd=10, when_spent="refuse")})  # three of 3.20 USD
+
+        def step(thread: int, project: str, budgets: Budgets = budgets) -> bool:
+            asked = wish.model_copy(update={"project": project})
+            try:
+                place(
+                    JobKey("dag", f"{project} {thread}"),
+                    asked,
+                    [view(onprem())],
+                    POLICY,
+                    budgets=budgets,
+                    ledger=ledger,
+                )
+            except FitsNowhere:
+                return False
+            return True
+
+        assert at_once(step, f"p{number}").count(True) == 3
+        taken = ledger.budgets_taken(month_name(ledger.now()))[f"p{number}"]
+        assert taken.reserved.usd == pytest.approx(9.6)

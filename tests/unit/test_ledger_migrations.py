@@ -23,6 +23,8 @@ TABLES = {
     "alerts",
     "azure_prices",
     "breakers",
+    "budget_approvals",
+    "budget_reservations",
     "decisions",
     "installation",
     "job_outputs",

@@ -29,11 +29,12 @@ from tests.unit.web_world import add_job, reconciled, shut
 
 PLUGIN = PROJECT / "plugins" / "hybrid_hpc_plugin.py"
 PAGE = "/"
+BUDGETS = "/budgets"
 ENDED = "/jobs"
 RUN = "/runs/hpc_job/manual__nothing"
 JSON = (
     *("/api/alerts", "/api/clusters", "/api/jobs", "/api/breakers", "/api/reconciliation"),
-    *("/api/usage", "/api/usage/jobs"),
+    *("/api/usage", "/api/usage/jobs", "/api/budgets"),
 )
 FILES = (
     *("/static/hpc.css", "/static/hpc.js", "/static/icon.svg", "/static/icon-dark.svg"),
@@ -41,7 +42,7 @@ FILES = (
 )
 KEPT = f"/static/plotly-{version('plotly')}.min.js"
 EXPORTS = ("/exports/focus.csv", "/exports/focus.csv?month=2026-03", "/reports/2026-03.html")
-EVERYTHING = (PAGE, ENDED, RUN, "/usage", "/usage/jobs", *JSON, *FILES, KEPT, *EXPORTS)
+EVERYTHING = (PAGE, ENDED, RUN, BUDGETS, "/usage", "/usage/jobs", *JSON, *FILES, KEPT, *EXPORTS)
 KEPT_FOREVER = "private, max-age=31536000, immutable"
 JOB = "/jobs/hh-nothing"
 
@@ -115,7 +116,7 @@ def test_every_route_of_the_app_asks_for_the_login_and_for_the_right(
 ) -> None:
     from hybrid_hpc_airflow.web.access import reader  # noqa: PLC0415
 
-    assert len(app.routes) == 19
+    assert len(app.routes) == 21
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} is no route that can ask"
         assert {reader, airflow.get_user} <= set(calls(route.dependant)), route.path
@@ -331,6 +332,18 @@ def test_a_missing_connection_and_a_wrong_clusters_file_are_told_too(
     assert missing.json() == {
         "detail": "Airflow has no connection hybrid_hpc_ledger: an administrator must make it"
     }
+
+
+def test_a_wrong_budgets_file_is_told_too_and_a_month_that_is_none_is_refused(
+    viewer: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert viewer.get("/api/budgets?month=2025-12").json()["title"] == "December 2025"
+    for month in ("2026-13", "march", "0000-01", "2026-03%0A"):
+        assert viewer.get(f"{BUDGETS}?month={month}").status_code == 422, month
+    (tmp_path / "budgets.yaml").write_text("projects: 7\n")
+    monkeypatch.setenv("HYBRID_HPC_BUDGETS", str(tmp_path / "budgets.yaml"))
+    wrong = viewer.get(BUDGETS)
+    assert (wrong.status_code, "budgets.yaml:1" in wrong.text) == (503, True)
 
 
 def test_a_user_sees_only_jobs_whose_runs_they_may_read(

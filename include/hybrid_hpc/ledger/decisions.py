@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, select
 
+from hybrid_hpc.budget_rules import Claim
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
+from hybrid_hpc.ledger.reserving import one_budget_at_a_time, reserve
 from hybrid_hpc.ledger.rows import DecisionRow, JobRow
 from hybrid_hpc.request import JobRequest
 
@@ -40,26 +42,42 @@ class DecisionQueries(Database):
     """Every method is one transaction."""
 
     def record_decision(
-        self, key: JobKey, *, request: JobRequest, decision: Placed, submitted_by: str = ""
+        self,
+        key: JobKey,
+        *,
+        request: JobRequest,
+        decision: Placed,
+        submitted_by: str = "",
+        claim: Claim | None = None,
     ) -> DecisionRow:
-        """The decision that stands for this key: the first one recorded, whoever came later."""
-        self._record(key, request, decision, submitted_by)
+        """The decision that stands for this key: the first one recorded, whoever came later.
+
+        ``claim``: what it takes of a budget, written in the same step. Raises `BudgetTaken` when others were
+        quicker at that, and writes nothing then.
+        """
+        self._record(key, request, decision, submitted_by, claim)
         row = self.decision(key)
         assert row  # noqa: S101  decisions are never deleted
         return row
 
-    def record_move(self, left: JobRow, decision: Placed) -> DecisionRow:
+    def record_move(self, left: JobRow, decision: Placed, claim: Claim | None = None) -> DecisionRow:
         """The decision where a job goes that has ``left`` its cluster: the first one recorded, as above."""
         before = self.latest_decision(left.key)
         assert before  # noqa: S101  a job is submitted only after a decision
         how = {"move": before.move + 1, "left_token": left.token}
-        self._record(before.key, before.request, decision, before.submitted_by, **how)
+        self._record(before.key, before.request, decision, before.submitted_by, claim, **how)
         row = self.move_from(left.token)
         assert row  # noqa: S101  as above
         return row
 
     def _record(
-        self, key: JobKey, request: JobRequest, decision: Placed, submitted_by: str, **how: object
+        self,
+        key: JobKey,
+        request: JobRequest,
+        decision: Placed,
+        submitted_by: str,
+        claim: Claim | None,
+        **how: object,
     ) -> None:
         values = {
             **_key_columns(key),
@@ -74,7 +92,12 @@ class DecisionQueries(Database):
             "decided_at": self._now(),
         }
         with self._transaction() as connection:
-            connection.execute(insert(connection, DECISIONS).values(values).on_conflict_do_nothing())
+            if claim and claim.standing:
+                one_budget_at_a_time(connection, claim)
+            new = insert(connection, DECISIONS).values(values).on_conflict_do_nothing()
+            made = connection.scalar(new.returning(DECISIONS.c.id))
+            if claim and made is not None:
+                reserve(connection, key, made, claim, self._now())
 
     def decision(self, key: JobKey) -> DecisionRow | None:
         """The first decision of exactly this key, None when there is none."""
@@ -135,4 +158,5 @@ def _row(found: dict[str, Any]) -> DecisionRow:
         decided_at=found["decided_at"],
         move=found["move"],
         left=found["left"] or "",
+        id=found["id"],
     )

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from hybrid_hpc.jobs import JobKey, JobReport, JobState, token
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
+from hybrid_hpc.ledger.reserving import reopen
 from hybrid_hpc.ledger.rows import Job, JobRow, moment
 from hybrid_hpc.ledger.search import search_columns
 from hybrid_hpc.outcome import Outcome
@@ -53,6 +54,7 @@ class JobQueries(Database):
                     return row
                 values = _intent(connection, job, self._now())
                 connection.execute(insert(connection, JOBS).values(values).on_conflict_do_nothing())
+                reopen(connection, values["decision_id"])
                 row = _of_attempt(connection, job)
             if row:
                 return row

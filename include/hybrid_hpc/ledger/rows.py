@@ -33,6 +33,7 @@ class DecisionRow:
     decided_at: datetime
     move: int = 0
     left: str = ""
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

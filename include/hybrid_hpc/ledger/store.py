@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybrid_hpc.ledger.alerts import AlertQueries
 from hybrid_hpc.ledger.breakers import BreakerQueries
+from hybrid_hpc.ledger.budgets import BudgetQueries
 from hybrid_hpc.ledger.cluster_usage import ClusterUsageQueries
 from hybrid_hpc.ledger.database import unavailable
 from hybrid_hpc.ledger.decisions import DecisionQueries
@@ -28,6 +29,7 @@ from hybrid_hpc.ledger.wishes import WishQueries
 class Ledger(
     JobQueries,
     DecisionQueries,
+    BudgetQueries,
     UsageQueries,
     ClusterUsageQueries,
     WatermarkQueries,

@@ -8,11 +8,12 @@ from math import inf
 from operator import attrgetter
 from typing import Any
 
+from hybrid_hpc.budget_rules import Amount, Standing
 from hybrid_hpc.clusters import Policy
 from hybrid_hpc.placement.decision import Decision, Verdict
 from hybrid_hpc.placement.fits import Refusal, Shape, not_admitted, shape_of, too_large
 from hybrid_hpc.placement.outlook import PartitionVerdict, nearest
-from hybrid_hpc.placement.rules import Judged, hold_cost, hold_deadline, keep_gpus, keep_off_spot
+from hybrid_hpc.placement.rules import Judged, hold_budget, hold_cost, hold_deadline, keep_gpus, keep_off_spot
 from hybrid_hpc.placement.sentence import Choice, deadline_warning, sentence
 from hybrid_hpc.placement.view import ClusterView
 from hybrid_hpc.request import JobRequest
@@ -22,8 +23,16 @@ _by_score: _Rank = attrgetter("score_usd")
 _by_end: _Rank = attrgetter("ends_in_s", "score_usd")
 
 
-def decide(request: JobRequest, views: Sequence[ClusterView], policy: Policy, now: float) -> Decision:
+def decide(
+    request: JobRequest,
+    views: Sequence[ClusterView],
+    policy: Policy,
+    now: float,
+    budget: Standing | None = None,
+) -> Decision:
     """The decision on one request. ``now`` is unix seconds; ``views`` in the order of clusters.yaml.
+
+    ``budget``: where its project stands in this month, None without a limit.
 
     What passes the hard rules is ranked by its score in USD: the most it can cost, plus the value of the
     time until the result, plus what an eviction from spot nodes is expected to cost, plus
@@ -40,6 +49,8 @@ def decide(request: JobRequest, views: Sequence[ClusterView], policy: Policy, no
         keep_off_spot(judged)
     if request.max_cost_usd is not None:
         hold_cost(judged, request.max_cost_usd)
+    if budget:
+        hold_budget(judged, budget, shape.core_h)
     left_s = request.deadline.timestamp() - now if request.deadline else inf
     late = left_s < inf and hold_deadline(judged, left_s, policy)
     if not request.gpus_per_node:
@@ -47,17 +58,31 @@ def decide(request: JobRequest, views: Sequence[ClusterView], policy: Policy, no
     rank = _by_end if late else _by_score
     verdicts = tuple(_verdict(cluster, rank) for cluster in judged)
     ranked = sorted(_fitting(verdicts), key=lambda choice: rank(choice.offer))
-    warnings = (deadline_warning(ranked[0].offer, left_s),) if late else ()
+    over, notice = _of_budget(budget, ranked, shape)
+    warnings = [deadline_warning(ranked[0].offer, left_s)] if late else []
+    warnings += filter(None, [over and f"{over}: a person must approve it", notice])
     return Decision(
         cluster=ranked[0].cluster if ranked else "",
         partition=ranked[0].offer.partition if ranked else "",
         sentence=sentence(verdicts, ranked, warnings),
-        warnings=warnings,
+        warnings=tuple(warnings),
         verdicts=verdicts,
         inputs=tuple(view.inputs for view in views),
         policy=policy,
         decided_at=datetime.fromtimestamp(now, UTC),
+        core_h=shape.core_h,
+        budget=budget,
+        over_budget=over,
     )
+
+
+def _of_budget(budget: Standing | None, ranked: Sequence[Choice], shape: Shape) -> tuple[str, str]:
+    """Why a person must approve what was chosen, or else what to tell of the budget; each '' for nothing."""
+    if budget is None or not ranked:
+        return "", ""
+    cost = Amount(ranked[0].offer.cost_usd or 0.0, shape.core_h)
+    over = budget.why_not(cost) if budget.asks else ""
+    return over, "" if over else budget.notice(cost)
 
 
 def _judge(view: ClusterView, request: JobRequest, shape: Shape, policy: Policy) -> Judged:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from hybrid_hpc.budget_rules import Amount, Standing
 from hybrid_hpc.clusters import Policy
 from hybrid_hpc.errors import FitsNowhere, Problem, Unavailable
 from hybrid_hpc.placement.fits import REMEDIES, Refusal
@@ -38,6 +39,9 @@ class Verdict:
 class Decision(BaseModel):
     """One placement, with all it was made from. ``cluster`` and ``partition`` are '' when none fits.
 
+    ``core_h``: what the job takes at most. ``budget``: where its project stood, None without a budget;
+    ``over_budget``: why a person must approve the job first, '' when nobody must.
+
     Safe to keep as JSON: ``Decision.model_validate_json(decision.model_dump_json()) == decision``.
     """
 
@@ -51,6 +55,9 @@ class Decision(BaseModel):
     inputs: tuple[ClusterInputs, ...]
     policy: Policy
     decided_at: datetime  # UTC
+    core_h: float = 0.0
+    budget: Standing | None = None
+    over_budget: str = ""
 
     @property
     def placed(self) -> bool:
@@ -66,6 +73,11 @@ class Decision(BaseModel):
     def chosen(self) -> PartitionVerdict | None:
         """The offer that was taken; None when none fits."""
         return next((verdict.best for verdict in self.verdicts if verdict.cluster == self.cluster), None)
+
+    def cost(self) -> Amount:
+        """What the job takes at most where it was placed; nothing when it fits nowhere."""
+        offer = self.chosen()
+        return Amount(offer.cost_usd or 0.0, self.core_h) if offer else Amount()
 
     def problems(self) -> list[Problem]:
         """For each cluster that does not fit: what does not, and what to do about it."""

@@ -30,6 +30,7 @@ RULES = (
     "in_service",
     "quota",
     "cost",
+    "budget",
     "kept",
     "deadline",
 )
@@ -48,6 +49,7 @@ REMEDIES = {
     "in_service": "Wait until its administrators bring more nodes back.",
     "quota": "Have the Azure quota raised, or ask for fewer nodes.",
     "cost": "Raise the cost limit, or ask for less walltime, fewer cores or fewer tasks.",
+    "budget": "Ask for less, name another project, or have the budget raised in budgets.yaml.",
     "kept": "Choose the partition's cluster by name, or ask for a GPU.",
     "deadline": "Move the deadline.",
 }
@@ -82,6 +84,11 @@ class Shape(NamedTuple):
     walltime_s: int
     tasks: int
     at_once: int
+
+    @property
+    def core_h(self) -> float:
+        """Core-hours at most, all tasks of an array together."""
+        return self.tasks * self.nodes * self.room.cores * self.walltime_s / 3600
 
 
 def shape_of(request: JobRequest) -> Shape:

@@ -1,10 +1,11 @@
-"""Rules that look at a job's offers as a whole: spot nodes, its cost limit, its deadline, others' GPUs."""
+"""Rules that look at a job's offers as a whole: spot nodes, money, its deadline, others' GPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from hybrid_hpc.budget_rules import Amount, Standing
 from hybrid_hpc.clusters import Policy
 from hybrid_hpc.placement.fits import Refusal
 from hybrid_hpc.placement.outlook import PartitionVerdict
@@ -49,6 +50,24 @@ def hold_cost(judged: Sequence[Judged], limit_usd: float) -> None:
         return Refusal("cost", f"it could cost up to {usd(cost)}, the limit is {usd(limit_usd)}", have=-cost)
 
     _refuse(judged, refusal)
+
+
+def hold_budget(judged: Sequence[Judged], standing: Standing, core_h: float) -> None:
+    """Refuses what would exceed the project's budget, where that is its policy.
+
+    ``core_h``: what the job takes at most, wherever it goes. Where a person is to be asked, nothing is
+    refused unless something is within the budget: nobody is asked for what can be had without.
+    """
+
+    def refusal(cluster: Judged, offer: PartitionVerdict) -> Refusal | None:
+        if standing.budget.when_spent == "on_premises_only" and not cluster.view.cluster.elastic:
+            return None
+        why = standing.why_not(Amount(offer.cost_usd or 0.0, core_h))
+        return Refusal("budget", why, have=-(offer.cost_usd or 0.0)) if why else None
+
+    fitting = [(cluster, offer) for cluster in judged for offer in cluster.offers if offer.fits]
+    if not standing.asks or any(refusal(cluster, offer) is None for cluster, offer in fitting):
+        _refuse(judged, refusal)
 
 
 def hold_deadline(judged: Sequence[Judged], left_s: float, policy: Policy) -> bool:

@@ -11,8 +11,8 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.command_connections import connections_give
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger.database import utc_now
+from hybrid_hpc.months import month_before, month_window
 from hybrid_hpc.usage.export import focus_export
-from hybrid_hpc.usage.months import month_before, month_window
 
 
 def focus_command(

@@ -12,13 +12,13 @@ import pandas as pd
 from hybrid_hpc.clusters import Clusters
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.rows import LifeRow
+from hybrid_hpc.months import month_name
 from hybrid_hpc.usage.advice import advice
 from hybrid_hpc.usage.aggregate import cloud_share, failures
 from hybrid_hpc.usage.capacity import three_numbers
 from hybrid_hpc.usage.compare import forecast_errors
 from hybrid_hpc.usage.export_charts import Chart, bar_chart
 from hybrid_hpc.usage.frames import frame_of, jobs_frame, pieces_of, spread
-from hybrid_hpc.usage.months import month_name
 from hybrid_hpc.usage.placed import PlacedRow
 from hybrid_hpc.usage.selection import By, Selection, usage_by
 from hybrid_hpc.usage.vm_hours import VmHourRow

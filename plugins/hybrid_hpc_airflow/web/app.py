@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from hybrid_hpc.errors import HybridHpcError
-from hybrid_hpc_airflow.web import exports, jobs, now, usage_routes
+from hybrid_hpc_airflow.web import budgets, exports, jobs, now, usage_routes
 from hybrid_hpc_airflow.web.access import reader
 from hybrid_hpc_airflow.web.headers import SafeHeaders
 from hybrid_hpc_airflow.web.rendering import HERE, trouble_html
@@ -22,7 +22,10 @@ STATIC = {
     "icon.svg": "image/svg+xml",
     "icon-dark.svg": "image/svg+xml",
 }
-ROUTERS = (now.page, now.api, jobs.page, usage_routes.page, usage_routes.api, exports.exports)
+ROUTERS = (
+    *(now.page, now.api, jobs.page, usage_routes.page, usage_routes.api),
+    *(budgets.page, budgets.api, exports.exports),
+)
 files = APIRouter()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from hybrid_hpc.budgets import Budgets, load_budgets
 from hybrid_hpc.clusters import Clusters, load_clusters
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.database import utc_now
@@ -24,6 +25,12 @@ def clusters() -> Clusters:
     return load_clusters()
 
 
+def budgets() -> Budgets:
+    """Those of budgets.yaml; raises `InvalidBudgets`."""
+    return load_budgets()
+
+
+BudgetsDep = Annotated[Budgets, Depends(budgets)]
 LedgerDep = Annotated[Ledger, Depends(ledger)]
 ClustersDep = Annotated[Clusters, Depends(clusters)]
 NowDep = Annotated[datetime, Depends(utc_now)]

@@ -8,9 +8,9 @@ from fastapi import APIRouter, HTTPException, Path, Query, status
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from hybrid_hpc.errors import Invalid
+from hybrid_hpc.months import month_name, month_window
 from hybrid_hpc.usage.export import focus_export
 from hybrid_hpc.usage.export_report import month_report
-from hybrid_hpc.usage.months import month_name, month_window
 from hybrid_hpc.usage.windows import Window
 from hybrid_hpc_airflow.web.dependencies import ClustersDep, LedgerDep, NowDep
 from hybrid_hpc_airflow.web.rendering import report_html

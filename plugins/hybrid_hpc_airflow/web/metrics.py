@@ -18,10 +18,10 @@ from prometheus_client.registry import Collector
 
 from hybrid_hpc.clusters import Clusters
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.months import this_month
 from hybrid_hpc.usage.compare import forecast_errors
 from hybrid_hpc.usage.costs import HOUR_S
 from hybrid_hpc.usage.frames import frame_of
-from hybrid_hpc.usage.months import this_month
 from hybrid_hpc.usage.placed import PlacedRow
 from hybrid_hpc.usage.samples import SampleRow
 from hybrid_hpc.usage.selection import Selection, usage_by

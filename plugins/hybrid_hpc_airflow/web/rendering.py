@@ -10,13 +10,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hybrid_hpc.usage.export_report import MOST_PERSONS, MOST_PROJECTS, MonthReport
 from hybrid_hpc_airflow.web import wording
+from hybrid_hpc_airflow.web.budget_view import BudgetsPage
 from hybrid_hpc_airflow.web.job_view import JobPage
 from hybrid_hpc_airflow.web.jobs_view import OUTCOMES, EndedJobsPage, RunPage
 from hybrid_hpc_airflow.web.now_view import Page
 
 HERE = Path(__file__).parent
 # The pages in the navigation, by where they are below the first one.
-PAGES = {"Now": "", "Jobs": "jobs", "Usage": "usage"}
+PAGES = {"Now": "", "Jobs": "jobs", "Usage": "usage", "Budgets": "budgets"}
 
 
 def page_html(page: Page) -> str:
@@ -44,6 +45,12 @@ def jobs_html(page: EndedJobsPage) -> str:
 def run_html(page: RunPage) -> str:
     """The whole page of one run's jobs, two folders below the first page."""
     return _environment().get_template("run.html").render(page=page, now=page.now, root="../../", here="")
+
+
+def budgets_html(page: BudgetsPage) -> str:
+    """The whole page of the budgets in one month."""
+    template = _environment().get_template("budgets.html")
+    return template.render(page=page, now=page.now, root="", here="Budgets")
 
 
 def trouble_html(sentence: str, root: str = "") -> str:
