@@ -10,6 +10,7 @@ Ends with 1 when the median of one page is 300 ms or more. PostgreSQL explains t
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import sys
@@ -130,6 +131,7 @@ def client(ledger: Ledger) -> Iterator[TestClient]:
     """The app for an administrator, with the parts of Airflow that it asks."""
     with tempfile.TemporaryDirectory() as home:
         os.environ.update({"AIRFLOW_HOME": home, "AIRFLOW__CORE__UNIT_TEST_MODE": "True"})
+        logging.disable(logging.INFO)  # else the table drowns in a line for each request
         from airflow.api_fastapi import app as airflow_app  # noqa: PLC0415  after the environment is set
         from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import (  # noqa: PLC0415
             SimpleAuthManager,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -180,7 +181,7 @@ def _names(ledger: Ledger, asked: Asked) -> dict[str, tuple[str, ...]]:
     who = asked.by_whom
     own = {} if asked.names_persons and who.sees_everybody else {"person": {asked.filter.person} - {""}}
     extract = asked.filter.selection.extract
-    everything = type(extract)(extract.first, extract.after, own)
+    everything = replace(extract, only=own)
     columns = [each for each in COLUMNS if each != "person" or who.sees_everybody]
     return {column: tuple(ledger.rolled_names(everything, column)) for column in columns}
 
