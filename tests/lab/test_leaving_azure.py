@@ -87,18 +87,19 @@ async def test_a_job_for_which_azure_gives_no_nodes_leaves_with_azures_words_and
 
 @by_slurm
 async def test_jobs_that_begin_while_they_are_told_to_leave_run_or_leave_and_never_both(
-    lab: Lab, azure: Journey
+    lab: Lab, azure: Journey, faults: httpx.AsyncClient
 ) -> None:
     """Their nodes come one boot after they were chosen; somebody tells them to go before, then and after."""
-    rows = [await azure.submit("htc", COUNTED, **WHOLE_NODE) for _ in range(8)]
+    (await faults.post("/lab/faults", json={"boot_s": 4})).raise_for_status()
 
-    async def tell(row: JobRow, after_s: float) -> JobRow | None:
+    async def told(after_s: float) -> tuple[JobRow, JobRow | None]:
+        row = await azure.submit("htc", COUNTED, **WHOLE_NODE)
         await asyncio.sleep(after_s)
-        return await leave(row, "no nodes", site=azure.site, ledger=azure.ledger)
+        return row, await leave(row, "no nodes", site=azure.site, ledger=azure.ledger)
 
-    gone = await asyncio.gather(*(tell(row, 0.8 * number) for number, row in enumerate(rows)))
-    assert gone[0], "the first was told before any node could boot"
-    for row, left in zip(rows, gone, strict=True):
+    gone = await asyncio.gather(*(told(0.8 * number) for number in range(8)))
+    assert gone[0][1], "the first was told before any node could boot"
+    for row, left in gone:
         if left:
             assert left.left
             await _never_ran(lab, row)

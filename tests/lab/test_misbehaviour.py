@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from hybrid_hpc.ledger import JobRow
 from lab import slurm
 from lab.lab import Lab
 from tests.chaos.lab_world import cancel_all, end_all_nodes, known, layout_of, nodes_added
-from tests.lab.journey import Journey, ended, journey, says, started
+from tests.lab.journey import PATIENCE_S, Journey, ended, journey, says, started
 
 pytestmark = pytest.mark.lab
 
@@ -158,6 +159,7 @@ async def test_an_evicted_node_is_told_and_its_failure_not_the_jobs_and_it_takes
     assert "the node failed, not the job" in collected.outcome.sentence
     _ended_as(lab, azure, row, JobState.NODE_FAIL)
     assert await _nodes(azure) == []
+    await _until_its_name_is_free(azure)
     after = await azure.run("htc", HELLO, cpus_per_task=CORES)
     assert (after.succeeded, after.tail.strip()) == (True, name)
 
@@ -169,6 +171,14 @@ def _ended_as(lab: Lab, azure: Journey, row: JobRow, state: JobState) -> None:
     settled = azure.ledger.job(row.token)
     assert settled
     assert (settled.outcome, settled.evidence, settled.restarts) == (state, "accounting", 0)
+
+
+async def _until_its_name_is_free(azure: Journey) -> None:
+    """A VM that ends keeps its node's name meanwhile."""
+    assert azure.site.cloud
+    async with asyncio.timeout(PATIENCE_S):
+        while [node for node in await azure.site.cloud.nodes() if not node.gone]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 async def _nodes(azure: Journey) -> list[Node]:
