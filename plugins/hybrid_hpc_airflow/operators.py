@@ -85,7 +85,7 @@ class PlacementOperator(BaseBranchOperator):
         request = read_request(self._values(context))
         for note in request.notes:
             self.log.info(note)
-        decision = asyncio.run(self._decide(request, ledger))
+        decision = asyncio.run(self._decide(request, ledger, _who(context)))
         return self._publish(context, key, request, decision, ledger)
 
     def _values(self, context: Context) -> Mapping[str, Any]:
@@ -94,7 +94,7 @@ class PlacementOperator(BaseBranchOperator):
             return self.request
         return dict(context["params"]) | dict(context["dag_run"].conf or {})
 
-    async def _decide(self, request: JobRequest, ledger: Ledger) -> Decision:
+    async def _decide(self, request: JobRequest, ledger: Ledger, who: str) -> Decision:
         from hybrid_hpc.learnt import as_learnt
         from hybrid_hpc.placement import decide
         from hybrid_hpc.site import survey
@@ -102,7 +102,7 @@ class PlacementOperator(BaseBranchOperator):
 
         site_file = load_clusters()
         clusters = [as_learnt(site_file.cluster(name), ledger) for name in self.branches]
-        views = await survey(clusters, request, open_site)
+        views = await survey(clusters, request, open_site, who)
         decision = decide(request, views, site_file.policy, datetime.now(UTC).timestamp())
         self.log.info("placement\n%s", decision.table())
         decision.raise_if_unplaced()

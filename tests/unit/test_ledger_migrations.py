@@ -46,7 +46,7 @@ def test_an_upgrade_from_nothing_makes_what_the_code_declares(ledger_url: str) -
     migrate.upgrade(ledger_url)
     assert tables(ledger_url) == TABLES
     assert migrate.differences(ledger_url) == []
-    assert migrate.current(ledger_url) == "0006"
+    assert migrate.current(ledger_url) == "0007"
 
 
 def test_an_upgrade_of_what_is_up_to_date_changes_nothing(ledger_url: str) -> None:
@@ -115,7 +115,7 @@ def test_the_command_upgrades_shows_and_downgrades(
 ) -> None:
     assert main(["upgrade", "--url", ledger_url]) == 0
     assert main(["current", "--url", ledger_url]) == 0
-    assert capsys.readouterr().out == "The ledger is at revision 0006.\n" * 2
+    assert capsys.readouterr().out == "The ledger is at revision 0007.\n" * 2
     assert main(["downgrade", "--url", ledger_url]) == 2
     assert "Name the revision" in capsys.readouterr().err
     assert main(["downgrade", "base", "--url", ledger_url]) == 0

@@ -124,6 +124,7 @@ class Job(Base):
     cancel_confirmed_at: Mapped[datetime | None]
     leave_requested_at: Mapped[datetime | None]  # its cluster cannot run it: it goes, unless it starts first
     leave_why: Mapped[str | None]
+    runs_as: Mapped[str] = mapped_column(server_default="")  # `hybrid_hpc.identity`
 
 
 class ScaleRequest(Base):

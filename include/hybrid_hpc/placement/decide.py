@@ -62,6 +62,8 @@ def decide(request: JobRequest, views: Sequence[ClusterView], policy: Policy, no
 
 def _judge(view: ClusterView, request: JobRequest, shape: Shape, policy: Policy) -> Judged:
     refusal = not_admitted(request, view.cluster)
+    if view.closed and not refusal:
+        refusal = Refusal("account", view.closed)
     if refusal:
         return Judged(view, refusal, ())
     if view.outlook is None:
