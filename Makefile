@@ -28,12 +28,13 @@ test: setup ## every test but the long ones, on the real clusters, too
 chaos: setup ## the long tests: everything is killed, cut and stalled, on the real clusters
 	@$(RUN) -m pytest -m long tests/chaos
 
-check: setup ## style, types, who may import whom, and whether the pins are current
+check: setup ## style, types, who may import whom, whether the pins are current and an advisory is known
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
 	@.venv/bin/mypy $(TYPED)
 	@PYTHONPATH=include:plugins:. .venv/bin/lint-imports --no-logo
 	@$(RUN) -m lab.requirements --check
+	@$(RUN) -m lab.audit
 
 doctor: setup ## look at the clusters of a running demo as a site's administrator would
 	@$(RUN) -m lab doctor

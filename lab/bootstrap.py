@@ -128,8 +128,10 @@ def apt_options() -> list[str]:
 def install_pins() -> None:
     """Install exactly the pins: with uv (several times faster), with pip where uv does not manage."""
     say("  installing some 220 packages")
-    pip = [str(PYTHON), "-m", "pip", "install", "--no-deps"]
-    if runs(*pip, "--quiet", pinned("uv")) and with_uv():
+    pip = [str(PYTHON), "-m", "pip", "install", "--no-deps", "--require-hashes"]
+    uv = LAB / "uv.txt"
+    uv.write_text(pinned("uv"))  # hashes are only taken from a file
+    if runs(*pip, "--quiet", "-r", uv) and with_uv():
         return
     say("  uv did not manage; trying with pip")
     run(
@@ -144,8 +146,8 @@ def with_uv() -> bool:
     settings = index_settings()
     if settings is None:
         return False
-    argv = [str(VENV / "bin" / "uv"), "pip", "sync", "--python", str(PYTHON), "--compile-bytecode"]
-    return watched([*argv, *map(str, PINS)], env=uv_environment(settings))
+    argv = [str(VENV / "bin" / "uv"), "pip", "sync", "--require-hashes", "--python", str(PYTHON)]
+    return watched([*argv, "--compile-bytecode", *map(str, PINS)], env=uv_environment(settings))
 
 
 def watched(argv: Sequence[str], *, env: Mapping[str, str]) -> bool:
@@ -170,9 +172,9 @@ def show_step(line: str, *, terminal: bool) -> bool:
 
 
 def pinned(name: str) -> str:
-    """Give ``name==version`` as the pins have it."""
-    text = "\n".join(path.read_text() for path in PINS)
-    found = re.search(rf"^{re.escape(name)}==\S+", text, re.MULTILINE)
+    """Give ``name==version`` as the pins have it, with its hashes on the lines that follow."""
+    text = "".join(path.read_text() for path in PINS)
+    found = re.search(rf"^{re.escape(name)}==(?:.*\\\n)*.*\n", text, re.MULTILINE)
     if not found:
         raise SetupError(f"{name} is missing in requirements-dev.txt; run: make requirements")
     return found[0]

@@ -1,7 +1,8 @@
 """Compiles requirements*.in to the pins; ``--check`` says whether the pins are what that would give.
 
-Pins that still fit are kept. Without a network ``--check`` looks only at what can be seen without one:
-that everything asked for is pinned within its limits.
+Each pin has the hashes of its files, without which nothing is installed. Pins that still fit are kept.
+Without a network ``--check`` looks only at what can be seen without one: that everything asked for is pinned
+within its limits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lab import bootstrap
 FOLDER = bootstrap.LAB / "requirements"
 NAMES = ("requirements", "requirements-dev")
 OPTIONS = (
-    *("--universal", "--python-version", "3.11", "--quiet"),
+    *("--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"),
     *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
 )
 NO_NETWORK = ("Could not connect", "Failed to fetch", "error sending request", "dns error", "timed out")
@@ -91,7 +92,9 @@ def _compare() -> None:
 
 def unpinned(asked_for: Path, pins: list[str]) -> Iterator[str]:
     """Name what is asked for and has no pin within its limits."""
-    pinned = {_plain(pin.name): pin for pin in map(Requirement, pins)}
+    lines = [line.removesuffix("\\").strip() for line in pins]
+    names = map(Requirement, (line for line in lines if line and not line.startswith(("--hash=", "#"))))
+    pinned = {_plain(pin.name): pin for pin in names}
     for line in asked_for.read_text().splitlines():
         wanted = line.split("#")[0].strip()
         if wanted and not wanted.startswith("-"):
