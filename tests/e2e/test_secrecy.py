@@ -118,7 +118,7 @@ def _watched_processes() -> Iterator[set[str]]:
 
 
 def _body(key: Path) -> str:
-    """The line with the secret of an ed25519 key: those before it hold what all keys have, and the public one."""
+    """The line with the secret of an ed25519 key: those before it are of all keys, or public."""
     return key.read_text().splitlines()[-3]
 
 
