@@ -163,14 +163,18 @@ class _Reader:
             elif mode != runs_as and cluster.get(name):
                 remedy = f"Write runs_as: {mode}, or take it out."
                 self.wrong((*keys, name), f"is not used: runs_as is {shown(runs_as)}", remedy)
+        people = cluster.get("people")
+        if people and not (people.get("accounts") or people.get("rule")):
+            self.wrong((*keys, "people"), "lets nobody in", "Write accounts, a rule, or both.")
         if runs_as == "project" and isinstance(cluster.get("ssh_connections"), dict):
             self.projects(cluster, keys)
 
     def projects(self, cluster: dict[str, Any], keys: Keys) -> None:
         """A project without a connection could be placed there, and never be submitted."""
         connected = [str(name) for name in cluster["ssh_connections"]]
-        named = cluster.setdefault("projects", connected)
-        for project in named if isinstance(named, list) else ():
+        if cluster.get("projects") is None:
+            cluster["projects"] = connected
+        for project in cluster["projects"] if isinstance(cluster["projects"], list) else ():
             if str(project) not in connected:
                 remedy = "Write its connection there, or take it out here."
                 self.wrong((*keys, "projects"), f"{shown(project)} is not in ssh_connections", remedy)

@@ -46,7 +46,7 @@ def command_lines(house: House) -> set[str]:
 
     It outputs its environment and arguments, so that what it was given would be seen.
     """
-    script = "#!/bin/bash\nenv\ntr '\\0' ' ' </proc/$PPID/cmdline\nexit 1\n"
+    script = "#!/bin/bash\nenv\ntr '\\0' ' ' </proc/$PPID/cmdline\nsleep 5\nexit 1\n"
     with _watched_processes() as seen:
         terms = {"script": script, "walltime": "10", "outputs": ["*"]}
         runs = [house.scientist.start(name="fails", cluster=name, **terms) for name in ("onprem", "azure")]
@@ -68,7 +68,7 @@ def test_no_log_holds_a_secret(house: House, secrets: dict[str, str]) -> None:
 def test_no_process_shows_a_secret_in_its_command_line(
     command_lines: set[str], secrets: dict[str, str]
 ) -> None:
-    for program in ("slurmctld", "sshd", "sbatch", "airflow"):
+    for program in ("slurmctld", "sshd", "slurm_script", "airflow"):
         assert any(program in line for line in command_lines), program
     assert {(name, line) for line in command_lines for name in _held(line, secrets)} == set()
 

@@ -57,6 +57,11 @@ def test_people_have_accounts_by_name_or_by_a_rule(file: Path) -> None:
     assert found.wrapper == "/opt/hh/as"
 
 
+def test_an_empty_list_of_projects_does_not_let_in_those_without_a_connection(file: Path) -> None:
+    lines = ("runs_as: project", "ssh_connections: {alpha: hpc_a}", "projects:")
+    assert loaded(file, *lines).cluster("onprem").projects == ("alpha",)
+
+
 @pytest.mark.parametrize(
     ("lines", "where", "what"),
     [
@@ -80,6 +85,7 @@ def test_people_have_accounts_by_name_or_by_a_rule(file: Path) -> None:
             "people.accounts.ada",
             "'ada;id' cannot be taken",
         ),
+        (["runs_as: person", "people: {wrapper: /opt/as}"], "people", "lets nobody in"),
         (["runs_as: person", "people: {rule: '.*'}"], "people.rule", "'.*' has 0 groups, not one"),
         (["runs_as: person", "people: {rule: '(a'}"], "people.rule", "'(a' is no pattern"),
         (
