@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -51,23 +51,31 @@ def argv() -> list[str]:
 def judged(answer: str, trouble: str) -> int:
     """Print what an answer of pip-audit says; 1 when an advisory stands or the audit itself failed."""
     try:
-        found = list(advisories(json.loads(answer)))
+        packages = json.loads(answer)["dependencies"]
+        found, unknown = list(advisories(packages)), [each for each in packages if "skip_reason" in each]
     except (ValueError, KeyError, TypeError):
-        if any(word in trouble for word in UNREACHABLE):
-            print("audit: skipped, the advisory service cannot be reached")
-            return 0
-        print(f"audit: pip-audit failed: {trouble.strip()[-500:]}", file=sys.stderr)
-        return 1
+        return _without_an_answer(trouble)
     for advisory in found:
         print(f"audit: {advisory}. {REMEDY}", file=sys.stderr)
-    if not found:
-        print(f"audit: no advisory stands about a pinned package ({len(ACCEPTED)} accepted)")
+    if len(unknown) == len(packages):  # a mirror, for instance: pip-audit itself takes it for all being well
+        print("audit: skipped, the advisory service knows none of the packages")
+    elif not found:
+        seen = f"{len(packages) - len(unknown)} of {len(packages)} packages"
+        print(f"audit: no advisory stands about {seen} ({len(ACCEPTED)} accepted)")
     return 1 if found else 0
 
 
-def advisories(report: Mapping[str, Any]) -> Iterator[str]:
+def _without_an_answer(trouble: str) -> int:
+    if any(word in trouble for word in UNREACHABLE):
+        print("audit: skipped, the advisory service cannot be reached")
+        return 0
+    print(f"audit: pip-audit failed: {trouble.strip()[-500:]}", file=sys.stderr)
+    return 1
+
+
+def advisories(packages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """``name version: id, mended in …`` for each that is not accepted."""
-    for package in report["dependencies"]:
+    for package in packages:
         for advisory in package.get("vulns", ()):
             if not {advisory["id"], *advisory.get("aliases", ())} & ACCEPTED.keys():
                 mended = ", ".join(advisory.get("fix_versions", ())) or "no version yet"

@@ -38,7 +38,15 @@ def test_one_that_was_looked_into_does_not(monkeypatch: pytest.MonkeyPatch, acce
 
 def test_without_an_advisory_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert audit.judged(json.dumps(CLEAN), "No known vulnerabilities found") == 0
-    assert "no advisory stands" in capsys.readouterr().out
+    assert capsys.readouterr().out == "audit: no advisory stands about 1 of 2 packages (0 accepted)\n"
+
+
+def test_a_service_that_knows_no_package_has_not_said_that_all_is_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing = {"dependencies": [{"name": "httpx", "skip_reason": "Dependency not found on PyPI"}]}
+    assert audit.judged(json.dumps(nothing), "No known vulnerabilities found") == 0
+    assert capsys.readouterr().out == "audit: skipped, the advisory service knows none of the packages\n"
 
 
 def test_a_service_that_cannot_be_reached_is_told_and_fails_nothing(
