@@ -22,6 +22,7 @@ from hybrid_hpc.identity import identity_of
 from hybrid_hpc.impersonation import ways
 from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import Job, JobRow, Ledger
+from hybrid_hpc.moving import leave
 from hybrid_hpc.ownership import cancel
 from hybrid_hpc.people import People as Mapping
 from hybrid_hpc.request import read_request
@@ -29,7 +30,7 @@ from hybrid_hpc.schedulers import scheduler
 from hybrid_hpc.site import Site
 from hybrid_hpc.submission import submit
 from hybrid_hpc.watch import ClusterWatch
-from lab import people, ssh
+from lab import people, slurm, ssh
 from lab.lab import Lab
 from lab.people import People
 from lab.testing import running_lab
@@ -196,6 +197,23 @@ async def test_their_own_wish_cancels_it(head: Head) -> None:
     row = await head.submit("ada@example.org", WAITS)
     await head.journey.until(row, started, "the start of the job")
     await _cancelled(head, row)
+
+
+async def test_a_persons_job_that_waits_in_vain_leaves_and_one_that_has_begun_stays(head: Head) -> None:
+    ledger, onprem = head.journey.ledger, head.lab.layout.clusters[0]
+    begun = await head.submit("ada@example.org", WAITS)
+    await head.journey.until(begun, started, "the start of the job")
+    slurm.ask(onprem, "scontrol", "update", "PartitionName=batch", "State=DOWN")
+    try:
+        waiting = await head.submit("bob@example.org", WAITS)
+        gone = await leave(waiting, "its partition is down", site=head.site, ledger=ledger)
+        assert await leave(begun, "its partition is down", site=head.site, ledger=ledger) is None
+    finally:
+        slurm.ask(onprem, "scontrol", "update", "PartitionName=batch", "State=UP")
+    assert gone
+    assert gone.left
+    assert head.queue(begun).strip() == f"{head.users.ada}:RUNNING"
+    await _cancelled(head, begun)
 
 
 async def _cancelled(head: Head, row: JobRow) -> None:
