@@ -1,5 +1,6 @@
 # Everything is set up by itself: start with `make demo`.
-# Settings: ONCE=1 (stop after the jobs), FRESH=1 (forget all earlier runs), BASE_PORT=N, PYTHON=/path/to/python3
+# Settings: ONCE=1 (stop after the jobs), FRESH=1 (forget all earlier runs), BASE_PORT=N, PYTHON=/path/to/python3,
+# HASHES=1 (make requirements: with the hashes of every file)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 CODE := $(wildcard include plugins dags lab tests benchmarks docs)
@@ -28,12 +29,13 @@ test: setup ## every test but the long ones, on the real clusters, too
 chaos: setup ## the long tests: everything is killed, cut and stalled, on the real clusters
 	@$(RUN) -m pytest -m long tests/chaos
 
-check: setup ## style, types, who may import whom, and whether the pins are current
+check: setup ## style, types, who may import whom, whether the pins are current and an advisory is known
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
 	@.venv/bin/mypy $(TYPED)
 	@PYTHONPATH=include:plugins:. .venv/bin/lint-imports --no-logo
 	@$(RUN) -m lab.requirements --check
+	@$(RUN) -m lab.audit
 
 doctor: setup ## look at the clusters of a running demo as a site's administrator would
 	@$(RUN) -m lab doctor

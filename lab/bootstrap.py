@@ -128,8 +128,10 @@ def apt_options() -> list[str]:
 def install_pins() -> None:
     """Install exactly the pins: with uv (several times faster), with pip where uv does not manage."""
     say("  installing some 220 packages")
-    pip = [str(PYTHON), "-m", "pip", "install", "--no-deps"]
-    if runs(*pip, "--quiet", pinned("uv")) and with_uv():
+    pip = [str(PYTHON), "-m", "pip", "install", "--no-deps", *hash_options()]
+    uv = LAB / "uv.txt"
+    uv.write_text(pinned("uv"))  # hashes are only taken from a file
+    if runs(*pip, "--quiet", "-r", uv) and with_uv():
         return
     say("  uv did not manage; trying with pip")
     run(
@@ -144,8 +146,8 @@ def with_uv() -> bool:
     settings = index_settings()
     if settings is None:
         return False
-    argv = [str(VENV / "bin" / "uv"), "pip", "sync", "--python", str(PYTHON), "--compile-bytecode"]
-    return watched([*argv, *map(str, PINS)], env=uv_environment(settings))
+    argv = [str(VENV / "bin" / "uv"), "pip", "sync", *hash_options(), "--python", str(PYTHON)]
+    return watched([*argv, "--compile-bytecode", *map(str, PINS)], env=uv_environment(settings))
 
 
 def watched(argv: Sequence[str], *, env: Mapping[str, str]) -> bool:
@@ -169,10 +171,20 @@ def show_step(line: str, *, terminal: bool) -> bool:
     return not re.match(r" [+-] ", line)
 
 
+def hash_options() -> list[str]:
+    """Nothing is installed without its hash where the pins have them (`make requirements HASHES=1`)."""
+    return ["--require-hashes"] if all(map(hashed, PINS)) else []
+
+
+def hashed(path: Path) -> bool:
+    """Say whether the pins of a file have hashes."""
+    return "--hash=" in path.read_text()
+
+
 def pinned(name: str) -> str:
-    """Give ``name==version`` as the pins have it."""
-    text = "\n".join(path.read_text() for path in PINS)
-    found = re.search(rf"^{re.escape(name)}==\S+", text, re.MULTILINE)
+    """Give ``name==version`` as the pins have it, with its hashes on the lines that follow."""
+    text = "".join(path.read_text() for path in PINS)
+    found = re.search(rf"^{re.escape(name)}==(?:.*\\\n)*.*\n", text, re.MULTILINE)
     if not found:
         raise SetupError(f"{name} is missing in requirements-dev.txt; run: make requirements")
     return found[0]

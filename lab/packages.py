@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -20,8 +21,9 @@ PACKAGES = (
     *("munge", "libmunge2", "libhwloc15", "liblua5.1-0", "libnuma1", "libjson-c5", "libyaml-0-2"),
     *("libdbus-1-3", "libreadline8", "libnsl2", "libtirpc3"),
     *("mariadb-server", "mariadb-server-core", "mariadb-client-core", "libmariadb3", "libaio1", "liburing2"),
-    *("openssh-server", "libwrap0", "openssh-sftp-server", "patchelf"),
+    *("openssh-server", "libwrap0", "openssh-sftp-server", "sudo", "patchelf"),
 )
+UNCHANGED = ("patchelf", "sudo")  # a setuid program takes libraries from its packaged places only
 RECIPE = "1"  # raise it when unpacking changes, so that folders made before are made again
 APT_CONFIG = """\
 Dir::Cache "{folder}/cache";
@@ -55,6 +57,7 @@ def _make(lab_folder: Path, root: Path, progress: Progress) -> None:
     for deb in debs:
         _extract(deb, fresh)
     _name_daemons(fresh)
+    _keep_sudo_harmless(fresh)
     _point_to_libraries(fresh)
     _check_libraries(fresh)
     (fresh / ".unpacked").write_text(_recipe())
@@ -157,6 +160,12 @@ def _name_daemons(root: Path) -> None:
         (root / "usr/sbin" / daemon).symlink_to(f"{daemon}-wlm")
 
 
+def _keep_sudo_harmless(root: Path) -> None:
+    """Unpacked by a plain user it would belong to them, and make whoever runs it that user."""
+    if os.geteuid() != 0:
+        (root / "usr/bin/sudo").chmod(0o755)
+
+
 def _point_to_libraries(root: Path) -> None:
     plugins = _plugins(root)
     for plugin in plugins.glob("mpi_pmix*.so"):
@@ -178,7 +187,7 @@ def _plugins(root: Path) -> Path:
 
 def _programs(root: Path) -> list[Path]:
     files = [*(root / "usr/sbin").iterdir(), *(root / "usr/bin").iterdir()]
-    return [file for file in files if file.name != "patchelf" and _is_elf(file)]
+    return [file for file in files if file.name not in UNCHANGED and _is_elf(file)]
 
 
 def _is_elf(file: Path) -> bool:

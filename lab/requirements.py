@@ -1,12 +1,17 @@
 """Compiles requirements*.in to the pins; ``--check`` says whether the pins are what that would give.
 
-Pins that still fit are kept. Without a network ``--check`` looks only at what can be seen without one:
-that everything asked for is pinned within its limits.
+Pins that still fit are kept. Without a network ``--check`` looks only at what can be seen without one: that
+everything asked for is pinned within its limits.
+
+``HASHES=1`` in the environment adds the hashes of every file to the pins; from then on they are kept, and
+nothing is installed without. It wants an index that lists every file of a release: of a mirror that has only
+some, the pins would refuse the files that other systems and Pythons install.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shutil
 import subprocess
@@ -70,6 +75,7 @@ def compile_to(folder: Path) -> None:
             "pip",
             "compile",
             *OPTIONS,
+            *(("--generate-hashes",) if wants_hashes(folder) else ()),
             f"{name}.in",
             "-o",
             f"{name}.txt",
@@ -77,6 +83,12 @@ def compile_to(folder: Path) -> None:
         done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StaleError(f"{name}.in cannot be compiled:\n{done.stderr.strip()}")
+
+
+def wants_hashes(folder: Path) -> bool:
+    """True when the pins of that folder have hashes, or are to get them."""
+    pins = [folder / f"{name}.txt" for name in NAMES]
+    return os.environ.get("HASHES") == "1" or any(bootstrap.hashed(path) for path in pins if path.is_file())
 
 
 def _compare() -> None:
@@ -91,7 +103,9 @@ def _compare() -> None:
 
 def unpinned(asked_for: Path, pins: list[str]) -> Iterator[str]:
     """Name what is asked for and has no pin within its limits."""
-    pinned = {_plain(pin.name): pin for pin in map(Requirement, pins)}
+    lines = [line.removesuffix("\\").strip() for line in pins]
+    names = map(Requirement, (line for line in lines if line and not line.startswith(("--hash=", "#"))))
+    pinned = {_plain(pin.name): pin for pin in names}
     for line in asked_for.read_text().splitlines():
         wanted = line.split("#")[0].strip()
         if wanted and not wanted.startswith("-"):

@@ -22,7 +22,9 @@ def configure(lab: Layout, progress: Progress) -> None:
     folder.mkdir(exist_ok=True)
     for name in ("id_ed25519", *(f"host_{cluster.name}" for cluster in lab.clusters)):
         _make_key(folder / name)
-    shutil.copyfile(folder / "id_ed25519.pub", folder / "authorized_keys")
+    # What a key may do is said where it is accepted: commands and files, from here, and no forwarding.
+    public_key = (folder / "id_ed25519.pub").read_text()
+    (folder / "authorized_keys").write_text(f'from="127.0.0.1",restrict {public_key}')
     lines = [f"[127.0.0.1]:{cluster.ssh_port} {host_key(cluster)}\n" for cluster in lab.clusters]
     (folder / "known_hosts").write_text("".join(lines))
     lab.write(folder / "config", "ssh_config", ssh=folder)

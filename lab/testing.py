@@ -23,14 +23,17 @@ LabOf = Callable[[Scaling], Lab]
 
 
 @contextmanager
-def running_lab(name: str, settings: LabSettings = FAST) -> Iterator[Lab]:
+def running_lab(
+    name: str, settings: LabSettings = FAST, prepare: Callable[[Path], None] = lambda _: None
+) -> Iterator[Lab]:
     """Give a lab that is up, in ``.lab/test-<name>-<pid>``; it is wiped at the end.
 
-    It is not where BASE_PORT says, for there may be several.
+    It is not where BASE_PORT says, for there may be several. ``prepare`` is given its folder before.
     """
     _clear_away_the_dead()
     lab = Lab(_folder(name), replace(settings, base_port=settings.base_port or free_ports(PORTS)))
     try:
+        prepare(lab.folder)
         lab.up()
         yield lab
     finally:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hybrid_hpc.errors import Invalid, Problem
 from hybrid_hpc.field_types import CLUSTER_PATTERN, GPU_TYPE_PATTERN, PROJECT_PATTERN, matching, single_line
+from hybrid_hpc.people import People
 from hybrid_hpc.problems import WrongValueError, did_you_mean, shown
 from hybrid_hpc.sbatch_options import OPTIONS
 from hybrid_hpc.schedulers import SCHEDULERS
@@ -162,12 +163,19 @@ class Elastic(_Data):
 
 
 class Cluster(_Data):
-    """One cluster: how to reach it, what it has, and what that costs. ``projects`` None: every project."""
+    """One cluster: how to reach it, what it has, and what that costs. ``projects`` None: every project.
+
+    ``runs_as``: all jobs run as the account of ``ssh_connection``, each as its project by one of
+    ``ssh_connections``, or as the person who asked, by ``people``. ``ssh_connection`` watches it anyway.
+    """
 
     name: ClusterKey
     title: Line
     scheduler: SchedulerName
     ssh_connection: PlainName
+    runs_as: Literal["service", "project", "person"] = "service"
+    ssh_connections: dict[ProjectName, PlainName] = {}
+    people: People | None = None
     storage_root: StorageRoot
     projects: Projects | None = None
     poll_s: float = Field(15, gt=0, le=3_600, allow_inf_nan=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hybrid_hpc.cluster_models import Cluster, Clusters, Elastic, Partition, Policy, Prices, Spot
 from hybrid_hpc.errors import InvalidClusters, Problem
+from hybrid_hpc.people import People
 from hybrid_hpc.problems import WrongValueError, shown
 from hybrid_hpc.units import parse_memory, parse_walltime
 from hybrid_hpc.yaml_file import YamlFile, document_of
@@ -24,6 +25,7 @@ _SMALLEST_NODE_MIB = 256
 _FILE_KEY = {"memory_mib": "memory", "walltime_s": "walltime"}  # the file's words, where the model's differ
 _PARTITION_KEYS = {_FILE_KEY.get(name, name) for name in Partition.model_fields} - {"name"}
 _CLUSTER_KEYS = {*Cluster.model_fields, "prices"} - {"name"}
+_RUNS_AS_NEEDS = {"project": "ssh_connections", "person": "people"}
 _ELASTIC_ONLY = ("nodearray", "vm_size", "vm_sizes", "tightly_coupled", "boot_s", "spot")
 
 
@@ -83,12 +85,40 @@ class _Reader(YamlFile):
             known = {*Elastic.model_fields}
             cluster["elastic"] = self.mapping(cluster["elastic"], (*keys, "elastic"), known)
             self.limits(cluster["elastic"], (*keys, "elastic"))
+        self.identities(cluster, keys)
         if isinstance(cluster.get("partitions"), dict):
             cluster["partitions"] = {
                 str(part): self.partition((*keys, "partitions", str(part)), raw_part, prices, elastic=elastic)
                 for part, raw_part in cluster["partitions"].items()
             }
         return {"title": name, **cluster, "name": name}
+
+    def identities(self, cluster: dict[str, Any], keys: Keys) -> None:
+        """A table that ``runs_as`` does not use would make believe that jobs run as somebody else."""
+        if cluster.get("people") is not None:
+            cluster["people"] = self.mapping(cluster["people"], (*keys, "people"), {*People.model_fields})
+        runs_as = cluster.get("runs_as", "service")
+        for mode, name in _RUNS_AS_NEEDS.items():
+            if mode == runs_as and not cluster.get(name):
+                self.wrong((*keys, name), f"is missing: runs_as is {mode}", "Write who has which account.")
+            elif mode != runs_as and cluster.get(name):
+                remedy = f"Write runs_as: {mode}, or take it out."
+                self.wrong((*keys, name), f"is not used: runs_as is {shown(runs_as)}", remedy)
+        people = cluster.get("people")
+        if people and not (people.get("accounts") or people.get("rule")):
+            self.wrong((*keys, "people"), "lets nobody in", "Write accounts, a rule, or both.")
+        if runs_as == "project" and isinstance(cluster.get("ssh_connections"), dict):
+            self.projects(cluster, keys)
+
+    def projects(self, cluster: dict[str, Any], keys: Keys) -> None:
+        """A project without a connection could be placed there, and never be submitted."""
+        connected = [str(name) for name in cluster["ssh_connections"]]
+        if cluster.get("projects") is None:
+            cluster["projects"] = connected
+        for project in cluster["projects"] if isinstance(cluster["projects"], list) else ():
+            if str(project) not in connected:
+                remedy = "Write its connection there, or take it out here."
+                self.wrong((*keys, "projects"), f"{shown(project)} is not in ssh_connections", remedy)
 
     def limits(self, elastic: dict[str, Any], keys: Keys) -> None:
         """A limit that nobody keeps would be worse than none."""

@@ -15,7 +15,7 @@ from hybrid_hpc import job_story
 from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.errors import ConnectionLost, HybridHpcError, Unavailable
 from hybrid_hpc.findings import UNKNOWN
-from hybrid_hpc.headnode import HeadNode, RemoteFile
+from hybrid_hpc.headnode import RemoteFile
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ledger.database import utc_now
@@ -25,6 +25,7 @@ from hybrid_hpc.ownership import cancel
 from hybrid_hpc.schedulers.base import CLAIM, WITHDRAWN, JobRecord
 from hybrid_hpc.site import Site
 from hybrid_hpc.usage.rows import Ours, UsageRow, is_usage, usage_row, usage_text
+from hybrid_hpc.ways import JobNode
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ async def settle(row: JobRow, *, site: Site, ledger: Ledger) -> tuple[JobRow, Ou
     """
     fresh = await asyncio.to_thread(ledger.job, row.token)
     row, records, outcome = await _evidence(fresh or row, site, ledger)
-    if row.leave_requested_at and await _was_withdrawn(row, site.head_node):
+    if row.leave_requested_at and await _was_withdrawn(row, site.head_node.acting_as(row.runs_as)):
         outcome = withdrawn(outcome, f"{row.cluster} {_lacks(row, site.cluster)} ({row.leave_why})")
     if not outcome.state.final:
         raise await asyncio.to_thread(_unknown, row, outcome, ledger)
@@ -122,9 +123,10 @@ async def collect(row: JobRow, *, site: Site, ledger: Ledger, results: Path) -> 
     A file that cannot be brought back keeps nothing from being settled.
     """
     row, outcome, usage = await settle(row, site=site, ledger=ledger)
-    tail = await _tail(site.head_node, row.run_dir, outcome)
+    way = site.head_node.acting_as(row.runs_as)
+    tail = await _tail(way, row.run_dir, outcome)
     await asyncio.to_thread(ledger.save_output, row.token, tail)
-    files, missing = await _bring_back(site.head_node, row, results)
+    files, missing = await _bring_back(way, row, results)
     return Collected(row, outcome, tail, tuple(files), tuple(usage), tuple(missing))
 
 
@@ -150,7 +152,7 @@ async def _evidence(row: JobRow, site: Site, ledger: Ledger) -> tuple[JobRow, li
         outcome = _outcome(row, records)
         late = time.monotonic() > until
         if late or outcome.state is JobState.FAILED:  # its own record has the exit code that Slurm cuts
-            outcome = _outcome(row, records, await _exit_records(site.head_node, row))
+            outcome = _outcome(row, records, await _exit_records(site.head_node.acting_as(row.runs_as), row))
         if outcome.state.final and not queued:
             return row, records, outcome
         if late:
@@ -189,7 +191,7 @@ def _outcome(row: JobRow, records: list[JobRecord], exits: Sequence[ExitRecord] 
     return outcome_of(records, exits, tasks=row.request.array_tasks, cancelled_by=who)
 
 
-async def _was_withdrawn(row: JobRow, head_node: HeadNode) -> bool:
+async def _was_withdrawn(row: JobRow, head_node: JobNode) -> bool:
     """True when its script never began and never will: the claim on its run directory is ours."""
     owner = await head_node.read_small(f"{row.run_dir}/{CLAIM}", len(WITHDRAWN) + 1)
     return owner is not None and owner.strip() == WITHDRAWN
@@ -216,7 +218,7 @@ async def _still_queued(row: JobRow, site: Site) -> bool:
     return any(job.native_id == row.native_id and job.name == row.token for job in load.jobs)
 
 
-async def _exit_records(head_node: HeadNode, row: JobRow) -> list[ExitRecord]:
+async def _exit_records(head_node: JobNode, row: JobRow) -> list[ExitRecord]:
     files = await head_node.find(row.run_dir, ["exit", "exit.*"])
     paths = [f"{row.run_dir}/{file.path}" for file in files]
     texts = [await head_node.read_small(path, EXIT_RECORD_BYTES) for path in paths]
@@ -224,7 +226,7 @@ async def _exit_records(head_node: HeadNode, row: JobRow) -> list[ExitRecord]:
     return [record for record in records if record.native_id == row.native_id]
 
 
-async def _tail(head_node: HeadNode, run_dir: str, outcome: Outcome) -> str:
+async def _tail(head_node: JobNode, run_dir: str, outcome: Outcome) -> str:
     """The end of the output; of an array that failed, of the first task that did."""
     names = [f"output.{outcome.task}.log"] if outcome.task else []
     for name in [*names, "output.log"]:
@@ -235,7 +237,7 @@ async def _tail(head_node: HeadNode, run_dir: str, outcome: Outcome) -> str:
     return await head_node.tail(f"{run_dir}/{logs[0]}", TAIL_BYTES) or "" if logs else ""
 
 
-async def _bring_back(head_node: HeadNode, row: JobRow, results: Path) -> tuple[list[Path], list[str]]:
+async def _bring_back(head_node: JobNode, row: JobRow, results: Path) -> tuple[list[Path], list[str]]:
     """Fetches every file that the request's output patterns match, and tells what could not be had."""
     fetched: dict[str, Path] = {}
     missing: list[str] = []
@@ -257,7 +259,7 @@ async def _bring_back(head_node: HeadNode, row: JobRow, results: Path) -> tuple[
     return sorted(fetched.values()), missing
 
 
-async def _fetch(head_node: HeadNode, run_dir: str, file: RemoteFile, target: Path) -> Path:
+async def _fetch(head_node: JobNode, run_dir: str, file: RemoteFile, target: Path) -> Path:
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
     await head_node.fetch(run_dir, file, target)
     return target

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.commands import Command
 from hybrid_hpc.errors import AccessDenied, ConnectionLost, HybridHpcError, Refused, Unreachable
+from hybrid_hpc.identity import named_identities
 from hybrid_hpc.schedulers.base import Load, NodeState
 from hybrid_hpc.site import Site
 
@@ -56,6 +57,8 @@ async def _examine(site: Site) -> AsyncIterator[Finding]:
     if connected.well:
         for name, check in _BEHIND_THE_CONNECTION.items():
             yield await _find(site, name, check)
+        if site.cluster.runs_as != "service":
+            yield await _find(site, "accounts", _accounts)
     if site.cloud:
         yield await _find(site, "CycleCloud", _cyclecloud)
 
@@ -113,6 +116,8 @@ REMEDIES = {
     "clock": "Run an NTP client on the head node and on this machine.",
     "run directory": "Make storage_root in clusters.yaml a folder that the user owns, with mode 700, on a"
     " file system that the nodes see.",
+    "accounts": "Correct ssh_connections, or people, in clusters.yaml; on the head node, the sudo rule and"
+    " the files of hybrid-hpc-as.",
     "CycleCloud": "Correct the Airflow connection {cloud} (address, login, password, ca_file), or the"
     " cluster's name, nodearrays and VM sizes in clusters.yaml.",
 }
@@ -182,6 +187,18 @@ async def _run_directory(site: Site) -> Result:
         await site.head_node.run(Command(("rm", "-f", "--", probe)))
     well = read == "hello\n"
     return well, f"{root} can be written" if well else f"{root} does not keep what is written to it"
+
+
+async def _accounts(site: Site) -> Result:
+    """Whether everybody whom clusters.yaml names can act there."""
+    identities, failed = named_identities(site.cluster), list[str]()
+    for identity in identities:
+        try:
+            await site.head_node.acting_as(identity).storage()
+        except HybridHpcError as error:
+            failed.append(str(error))
+    everybody = ", ".join(identities) or "nobody is named, people come by the rule alone"
+    return not failed, "; ".join(failed) or everybody
 
 
 async def _cyclecloud(site: Site) -> Result:

@@ -29,6 +29,7 @@ from hybrid_hpc.commands import Answer, Command, shell_text
 from hybrid_hpc.errors import ConnectionLost, Refused, Shut, TooLong, Unavailable, Unreachable
 from hybrid_hpc.remote_files import Progress, RemoteFile
 from hybrid_hpc.ssh_link import Connect, SshLink
+from hybrid_hpc.ways import JobNode, WayAs
 
 __all__ = ["HeadNode", "RemoteFile"]
 
@@ -57,7 +58,8 @@ class HeadNode:
 
     ``storage_root`` is an absolute path on the head node, or starts with ``~`` or ``$NAME``, which are
     replaced there. ``timeout_s`` is the total time of a command or of a small file. ``breaker`` decides
-    whether a connection may be made; left out, it is one that knows only what was seen here.
+    whether a connection may be made; left out, it is one that knows only what was seen here. ``way_as`` makes
+    the way of any other identity than the account that ``connect`` logs in to.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class HeadNode:
         storage_root: str,
         timeout_s: float = 30,
         breaker: Breaker | None = None,
+        way_as: WayAs | None = None,
     ) -> None:
         self.name = name
         self.commands_run: Counter[str] = Counter()
@@ -76,6 +79,21 @@ class HeadNode:
         self._breaker = breaker or Breaker(name)
         self._link = SshLink(name, connect, timeout_s, self._breaker)
         self._storage: tuple[int, str] | None = None
+        self._way_as = way_as
+        self._ways: dict[str, JobNode] = {}
+
+    def acting_as(self, identity: str) -> JobNode:
+        """The way of that identity, made once and closed with this one; itself for ''.
+
+        Raises `Refused` when there is none.
+        """
+        if not identity:
+            return self
+        if self._way_as is None:
+            raise Refused(f"{self.name}: there is no way to act as {identity}")
+        if identity not in self._ways:
+            self._ways[identity] = self._way_as(self, identity)
+        return self._ways[identity]
 
     @property
     def connections_made(self) -> int:
@@ -152,8 +170,8 @@ class HeadNode:
         return await self._breaker.shut()
 
     async def close(self) -> None:
-        """Ends the connection."""
-        await self._link.close()
+        """Ends the connection, and those of its other identities."""
+        await asyncio.gather(self._link.close(), *(way.close() for way in self._ways.values()))
 
     @contextlib.asynccontextmanager
     async def _files(self, what: str) -> AsyncIterator[tuple[asyncssh.SFTPClient, Progress]]:

@@ -89,7 +89,7 @@ async def leave(row: JobRow, why: str, *, site: Site, ledger: Ledger) -> JobRow 
     if row.settled or row.cancel_wished or row.native_id is None:
         return row if row.left else None
     command = site.scheduler.withdraw_command(row.native_id, row.token, row.run_dir)
-    if not site.scheduler.read_withdraw(await site.head_node.run(command)):
+    if not site.scheduler.read_withdraw(await site.head_node.acting_as(row.runs_as).run(command)):
         await asyncio.to_thread(ledger.stay, row.token)
         return None
     await _until_gone(row, site)

@@ -33,6 +33,9 @@ class Remote(Protocol):
     async def write(self, path: str, text: str, *, mode: int = 0o600) -> None:
         """Writes a whole file or nothing."""
 
+    def acting_as(self, identity: str) -> Remote:
+        """The same as another identity (`hybrid_hpc.identity`)."""
+
 
 async def cancel(
     row: JobRow,
@@ -53,6 +56,7 @@ async def cancel(
         return fresh
     if not fresh.cancel_wished:
         raise ValueError(f"nobody wished to cancel {fresh.token}: record that first")
+    head_node = head_node.acting_as(fresh.runs_as)
     if fresh.native_id is None:
         doubtful = fresh.ambiguous(now())  # before the look: it must not end between the two
         found = await look(scheduler, head_node, fresh.token)
@@ -78,6 +82,7 @@ async def adopt(
     fresh = await fresh_row(ledger, row.token)
     if fresh.settled or fresh.native_id is not None:
         return fresh
+    head_node = head_node.acting_as(fresh.runs_as)
     found = await look(scheduler, head_node, fresh.token)
     if not found:
         return fresh

@@ -12,11 +12,13 @@ from datetime import datetime
 from hybrid_hpc.collecting import StillUnknown, settle
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.findings import UNKNOWN, Action, Finding
+from hybrid_hpc.identity import SERVICE
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow, Ledger
 from hybrid_hpc.ownership import adopt, cancel
 from hybrid_hpc.placement.words import one_line
 from hybrid_hpc.site import Site
+from hybrid_hpc.ways import JobNode
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Actions:
         if row.settled or row.cancel_wished or row.released_at or row.native_id != finding.native_id:
             return "left alone: somebody else was quicker"
         command = self._site.scheduler.release_command(finding.native_id, finding.token)
-        self._site.scheduler.read_release(await self._site.head_node.run(command))
+        self._site.scheduler.read_release(await self._way(row).run(command))
         await asyncio.to_thread(self._ledger.mark_released, row.token)
         return "released"
 
@@ -122,7 +124,7 @@ class Actions:
         """For a job that lives on although it was wished away and is settled."""
         if not row.cancel_wished or not finding.native_id:
             return f"settled meanwhile: {row.sentence}"
-        await self._tell_to_cancel(finding)
+        await self._tell_to_cancel(finding, self._way(row))
         return "the cluster was told again"
 
     async def _cancel_stray(self, finding: Finding) -> str:
@@ -130,16 +132,20 @@ class Actions:
         row = await self._row(finding)
         if row and not row.settled and row.native_id in (None, finding.native_id):
             return "left alone: its submission goes on"
-        command = self._site.scheduler.find_command(finding.token)
-        found = self._site.scheduler.read_find(await self._site.head_node.run(command), finding.token)
+        way, command = self._way(row), self._site.scheduler.find_command(finding.token)
+        found = self._site.scheduler.read_find(await way.run(command), finding.token)
         if not any(job.native_id == finding.native_id and job.state is JobState.HELD for job in found):
             return "left alone: no held job of ours has that id and name now"
-        await self._tell_to_cancel(finding)
+        await self._tell_to_cancel(finding, way)
         return "cancelled"
 
-    async def _tell_to_cancel(self, finding: Finding) -> None:
+    async def _tell_to_cancel(self, finding: Finding, way: JobNode) -> None:
         command = self._site.scheduler.cancel_command(finding.native_id, finding.token)
-        self._site.scheduler.read_cancel(await self._site.head_node.run(command))
+        self._site.scheduler.read_cancel(await way.run(command))
+
+    def _way(self, row: JobRow | None) -> JobNode:
+        """As whom the job runs; of one that the ledger has forgotten, as the cluster's own account."""
+        return self._site.head_node.acting_as(row.runs_as if row else SERVICE)
 
     async def _settle(self, finding: Finding) -> str:
         row = await self._known(finding)

@@ -154,4 +154,5 @@ async def _next(row: JobRow, site: Site, ledger: Ledger, clusters: Clusters) -> 
 
 def _job_of(row: JobRow, cluster: Cluster) -> Job:
     who = (row.key, row.request, row.cluster, row.partition, row.submitted_by, row.attempt)
-    return Job(*who, directives=cluster.directives, evictable=cluster.spot(row.partition) is not None)
+    evictable = cluster.spot(row.partition) is not None
+    return Job(*who, directives=cluster.directives, evictable=evictable, runs_as=row.runs_as)

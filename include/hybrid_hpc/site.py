@@ -12,6 +12,7 @@ from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.cyclecloud import ClusterStatus, CycleCloudClient
 from hybrid_hpc.errors import HybridHpcError, Unavailable
 from hybrid_hpc.headnode import HeadNode
+from hybrid_hpc.identity import stranger
 from hybrid_hpc.placement import ClusterView, partitions_that_fit
 from hybrid_hpc.request import JobRequest
 from hybrid_hpc.schedulers.base import Load, NodeStatus, Scheduler, Submission
@@ -39,15 +40,23 @@ class Site:
 
 
 async def survey(
-    clusters: Sequence[Cluster], request: JobRequest, open_site: Callable[[Cluster], Awaitable[Site]]
+    clusters: Sequence[Cluster],
+    request: JobRequest,
+    open_site: Callable[[Cluster], Awaitable[Site]],
+    person: str = "",
 ) -> list[ClusterView]:
-    """Looks at every cluster side by side; one that does not answer is left out with the reason."""
-    return list(await asyncio.gather(*(_look(cluster, request, open_site) for cluster in clusters)))
+    """Looks at every cluster side by side; one that does not answer is left out with the reason.
+
+    So is one that has no account for the ``person`` who asks, without a look at it.
+    """
+    return list(await asyncio.gather(*(_look(cluster, request, open_site, person) for cluster in clusters)))
 
 
 async def _look(
-    cluster: Cluster, request: JobRequest, open_site: Callable[[Cluster], Awaitable[Site]]
+    cluster: Cluster, request: JobRequest, open_site: Callable[[Cluster], Awaitable[Site]], person: str
 ) -> ClusterView:
+    if why := stranger(cluster, person):
+        return ClusterView(cluster, closed=why.removeprefix(f"{cluster.name} "))
     try:
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             site = await open_site(cluster)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -97,9 +97,11 @@ class _Steps:
         self.crash("before_intent")
         row = await asyncio.to_thread(self.ledger.intend, self.job)
         self.crash("after_intent")
+        # As whom the row says, not the job: an earlier try may have sent it before clusters.yaml was changed.
+        steps = replace(self, head_node=self.head_node.acting_as(row.runs_as))
         while row.native_id is None and not row.settled:
-            row = await self._try_to_record(row)
-        return await self._release(row)
+            row = await steps._try_to_record(row)
+        return await steps._release(row)
 
     async def _stop_if_superseded(self) -> None:
         """A worker that slept while its task was cleared must not run the job beside the new attempt's."""
@@ -193,7 +195,13 @@ class _Steps:
         await self.head_node.write(f"{run_dir}/{OWNER_FILE}", f"{installation}\n")
         directives = dict(self.job.directives)
         return Submission(
-            row.token, row.request, row.partition, run_dir, directives, evictable=self.job.evictable
+            row.token,
+            row.request,
+            row.partition,
+            run_dir,
+            directives,
+            evictable=self.job.evictable,
+            asked_by=row.submitted_by,
         )
 
     async def _run_dir(self, token: str) -> str:

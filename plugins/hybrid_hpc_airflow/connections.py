@@ -23,6 +23,7 @@ from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.cyclecloud import CycleCloudClient
 from hybrid_hpc.errors import AccessDenied, HybridHpcError, Refused, Unreachable
 from hybrid_hpc.headnode import HeadNode
+from hybrid_hpc.impersonation import ways
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.onlooking import Onlooker
 from hybrid_hpc.scaling import Scaler
@@ -132,14 +133,20 @@ async def _ledger_for_breakers() -> Ledger | None:
 def open_head_node(cluster: Cluster, ledger: Ledger | None = None, *, insists: bool = False) -> HeadNode:
     """The head node of a cluster; it connects when it is first used, and its breaker lets it.
 
-    ``insists``: a person asks, so the breaker lets it always.
+    ``insists``: a person asks, so the breaker lets it always. Its connections are those of clusters.yaml and
+    of nothing that a run says.
     """
-    return HeadNode(
-        cluster.name,
-        lambda: connect_ssh(cluster.ssh_connection),
-        storage_root=cluster.storage_root,
-        breaker=_breaker(cluster.name, "", ledger, insists=insists),
-    )
+
+    def through(conn_id: str, way: str) -> HeadNode:
+        return HeadNode(
+            f"{cluster.name} {way}".rstrip(),
+            lambda: connect_ssh(conn_id),
+            storage_root=cluster.storage_root,
+            breaker=_breaker(cluster.name, way, ledger, insists=insists),
+            way_as=ways(cluster, lambda project_conn_id, project: through(project_conn_id, f"as {project}")),
+        )
+
+    return through(cluster.ssh_connection, "")
 
 
 async def open_cloud(

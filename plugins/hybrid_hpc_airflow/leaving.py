@@ -148,7 +148,8 @@ async def decide_elsewhere(row: JobRow, ledger: Ledger, *, leaving: str = "") ->
     left = {leaving: "", **left} if leaving else left
     remaining = [cluster for name, cluster in site_file.clusters.items() if name not in left]
     others = [await asyncio.to_thread(as_learnt, cluster, ledger) for cluster in remaining]
-    seen = {view.cluster.name: view for view in await survey(others, row.request, connections.open_site)}
+    looked = await survey(others, row.request, connections.open_site, row.submitted_by)
+    seen = {view.cluster.name: view for view in looked}
     gone = {
         name: ClusterView(site_file.cluster(name), unavailable=_why_not(why)) for name, why in left.items()
     }

@@ -103,18 +103,19 @@ class PlacementOperator(BaseBranchOperator):
         """The placement that stands: another try of this task may have been first."""
         from hybrid_hpc.placing import place
 
-        views = asyncio.run(self._survey(request, ledger))
+        who = _who(context)
+        views = asyncio.run(self._survey(request, ledger, who))
         policy, budgets = load_clusters().policy, load_budgets()
-        return place(key, request, views, policy, budgets=budgets, ledger=ledger, submitted_by=_who(context))
+        return place(key, request, views, policy, budgets=budgets, ledger=ledger, submitted_by=who)
 
-    async def _survey(self, request: JobRequest, ledger: Ledger) -> list[ClusterView]:
+    async def _survey(self, request: JobRequest, ledger: Ledger, who: str) -> list[ClusterView]:
         from hybrid_hpc.learnt import as_learnt
         from hybrid_hpc.site import survey
         from hybrid_hpc_airflow.connections import open_site
 
         site_file = load_clusters()
         clusters = [as_learnt(site_file.cluster(name), ledger) for name in self.branches]
-        return await survey(clusters, request, open_site)
+        return await survey(clusters, request, open_site, who)
 
     def _publish(self, context: Context, stands: DecisionRow) -> DecisionRow:
         from hybrid_hpc_airflow.notes import write_note

@@ -119,6 +119,10 @@ class Telling:
         self._head_node = head_node
         self._before = before
 
+    def acting_as(self, identity: str) -> Telling:
+        assert not identity
+        return self
+
     async def run(self, command: Command, *, timeout_s: float | None = None) -> Answer:
         label = command.label or command.argv[0]
         self._before(label)

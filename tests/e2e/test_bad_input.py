@@ -14,6 +14,8 @@ GOOD = {"name": "good", "script": "#!/bin/bash\ntrue\n"}
 # What Airflow's own check of the form lets pass: the wrong values, the field to blame and the remedy.
 WRONG: dict[str, tuple[dict[str, object], str, str]] = {
     "unknown field": ({"core": 8}, "core: is no field of a job request", "cpus_per_task"),
+    "a connection": ({"ssh_connection": "hpc_azure"}, "ssh_connection: is no field of a job request", ""),
+    "an account": ({"runs_as": "root"}, "runs_as: is no field of a job request", ""),
     "bad units in the script": (
         {"script": "#!/bin/bash\n#SBATCH --mem=lots\ntrue\n"},
         "memory_per_node: 'lots' is not an amount of memory (line 2 of the script)",

@@ -26,9 +26,13 @@ class FakeHeadNode:
         self.keeps = True
         self.closed = False
         self.open: Shut | None = None
+        self.others: dict[str, FakeHeadNode] = {}  # by identity
 
     async def shut(self) -> Shut | None:
         return self.open
+
+    def acting_as(self, identity: str) -> FakeHeadNode:
+        return self.others[identity]
 
     async def run(self, command: Command) -> Answer:
         trouble = self.trouble.get(command.argv[0])

@@ -74,6 +74,7 @@ class Queue:
     late: list[tuple[datetime, str, str]] = field(default_factory=list)
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    told_as: list[str] = field(default_factory=list)  # the identity of each
 
     def take(self, token: str, script: str) -> str:
         self.jobs.append(QueueJob(str(len(self.jobs) + 1), token, script))
@@ -105,15 +106,20 @@ class Queue:
 class FakeHeadNode:
     """Carries commands to a `Queue`; ``fates`` are those of the next submissions, then all are answered."""
 
-    def __init__(self, queue: Queue, fates: Sequence[Fate] = ()) -> None:
+    def __init__(self, queue: Queue, fates: Sequence[Fate] = (), identity: str = "") -> None:
         self.queue = queue
-        self.fates = deque(fates)
+        self.fates = fates if isinstance(fates, deque) else deque(fates)
+        self.identity = identity
+
+    def acting_as(self, identity: str) -> FakeHeadNode:
+        return FakeHeadNode(self.queue, self.fates, identity) if identity else self
 
     async def run(self, command: Command, *, timeout_s: float | None = None) -> Answer:
         await asyncio.sleep(0)
         assert timeout_s is None or timeout_s >= 30, "sbatch repeats by itself and needs its time"
         verb, *words = command.argv
         self.queue.told.append(verb)
+        self.queue.told_as.append(self.identity)
         self.queue.take_what_is_due()
         if verb == "submit":
             return self._submit(words[0], command.stdin or "")
@@ -141,7 +147,7 @@ class FakeHeadNode:
         return Answer(0, native_id, "")
 
     async def storage(self) -> str:
-        return "/scratch/hybrid-hpc"
+        return f"/{self.identity or 'scratch'}/hybrid-hpc"
 
     async def make_dir(self, path: str) -> None:
         self.queue.files[path] = ("", 0o700)

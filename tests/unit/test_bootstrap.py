@@ -1,5 +1,6 @@
 """Promises about the set-up: when it does nothing, and how pip's configuration reaches uv."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,30 @@ def test_an_environment_whose_python_is_gone_is_made_again(project: Path, script
 
 
 def test_uv_comes_in_the_pinned_version(project: Path) -> None:
-    assert bootstrap.pinned("uv") == "uv==1.0"
+    assert bootstrap.pinned("uv") == "uv==1.0\n"
     with pytest.raises(bootstrap.SetupError, match="make requirements"):
         bootstrap.pinned("nothing")
+
+
+def test_uv_comes_with_its_hashes_and_with_those_of_nothing_else(project: Path) -> None:
+    uv = "uv==2.0 ; python_version > '3' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+    (project / "requirements.txt").write_text(f"a==1 \\\n    --hash=sha256:00\n{uv}uvicorn==3\n")
+    assert bootstrap.pinned("uv") == uv
+
+
+@pytest.mark.parametrize("path", bootstrap.PINS, ids=lambda path: path.name)
+def test_every_pin_is_exact_and_no_index_or_place_is_named(path: Path) -> None:
+    entries = path.read_text().replace("\\\n", " ").splitlines()
+    pin = re.compile(r"[\w.-]+(\[[\w,-]+\])?==\S+( ; [^#@\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})*")
+    assert entries
+    assert [entry for entry in entries if not pin.fullmatch(entry)] == []
+
+
+def test_pins_with_hashes_are_installed_by_them_alone(project: Path) -> None:
+    assert bootstrap.hash_options() == []
+    for path in bootstrap.PINS:
+        path.write_text("uv==2.0 \\\n    --hash=sha256:aa\n")
+    assert bootstrap.hash_options() == ["--require-hashes"]
 
 
 def test_the_environment_wins_over_the_files_of_pip() -> None:
@@ -121,5 +143,11 @@ def test_what_is_asked_for_and_not_pinned_within_its_limits_is_named(
     tmp_path: Path, asked: str, missing: list[str]
 ) -> None:
     (tmp_path / "requirements.in").write_text(asked)
-    pins = ["a==1.5 ; python_version < '3.12'", "a==1.6", "b==2.0"]
+    pins = [
+        "a==1.5 ; python_version < '3.12' \\",
+        "    --hash=sha256:aa",
+        "a==1.6",
+        "b==2.0 \\",
+        "    --hash=x",
+    ]
     assert list(unpinned(tmp_path / "requirements.in", pins)) == missing

@@ -31,7 +31,7 @@ def test_every_airflow_service_has_the_code_and_one_configuration(
 
 
 def test_the_image_is_of_the_airflow_that_is_pinned(compose: dict[str, Any]) -> None:
-    pinned = re.search(r"^apache-airflow==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    pinned = re.search(r"^apache-airflow==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned
     assert f"apache/airflow:{pinned[1]}-" in compose["x-airflow"]["build"]["dockerfile_inline"]
 

@@ -22,7 +22,7 @@ from hybrid_hpc.errors import (
 )
 from hybrid_hpc.schedulers.base import NodeState, NodeStatus
 from hybrid_hpc.site import Site
-from tests.unit.doctor_world import CHECKS, World
+from tests.unit.doctor_world import CHECKS, FakeHeadNode, World
 
 
 @pytest.mark.parametrize(("name", "more"), [("onprem", []), ("azure", ["CycleCloud"])])
@@ -30,6 +30,18 @@ async def test_a_healthy_cluster_is_well_in_every_check(name: str, more: list[st
     found = await World(name).findings()
     assert list(found) == [*CHECKS, *more]
     assert all(finding.well for finding in found.values()), found
+
+
+async def test_where_jobs_run_as_somebody_else_each_who_is_named_is_tried() -> None:
+    world = World()
+    connections = {"alpha": "hpc_alpha", "beta": "hpc_beta"}
+    world.cluster = world.cluster.model_copy(update={"runs_as": "project", "ssh_connections": connections})
+    world.head_node.others = {f"project:{project}": FakeHeadNode() for project in connections}
+    assert (await world.findings())["accounts"].found == "project:alpha, project:beta"
+    world.head_node.others["project:beta"].trouble["storage"] = AccessDenied("onprem as beta: denied")
+    finding = (await world.findings())["accounts"]
+    assert (finding.well, finding.found) == (False, "onprem as beta: denied")
+    assert "ssh_connections" in finding.remedy
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hybrid_hpc.errors import FitsNowhere, Unavailable
-from hybrid_hpc.placement import Decision, Verdict, partitions_that_fit
+from hybrid_hpc.placement import ClusterView, Decision, Verdict, partitions_that_fit
 from hybrid_hpc.schedulers.base import NodeStatus
 from tests.unit.placement_world import (
     HOUR,
@@ -80,6 +80,23 @@ def test_the_gpu_type_is_compared_without_case() -> None:
 def test_a_job_without_project_and_a_cluster_without_a_list_are_admitted() -> None:
     assert decided(view(onprem(projects=("proj-a",)))).placed
     assert decided(view(onprem()), project="anything").placed
+
+
+def test_where_each_job_runs_as_its_project_one_without_is_not_placed() -> None:
+    where = onprem(runs_as="project", ssh_connections={"alpha": "hpc_alpha"}, projects=("alpha",))
+    decision = decided(view(where))
+    assert of(decision, "onprem").why == "each of its jobs runs as its project, and this one names none"
+    assert not decision.waiting_helps
+    assert decided(view(where), project="alpha").placed
+
+
+def test_a_cluster_that_has_no_account_for_the_person_is_told_so_and_another_one_takes_the_job() -> None:
+    why = "runs each job as the person who asked, and 'mallory' has no account there"
+    closed = ClusterView(onprem(), closed=why)
+    decision = decided(closed, view(azure()))
+    assert (decision.cluster, of(decision, "onprem").why) == ("azure", why)
+    with pytest.raises(FitsNowhere, match=r"has no account there.* Have an administrator add"):
+        decided(closed).raise_if_unplaced()
 
 
 def test_a_silent_cluster_is_left_out_with_the_reason_and_waiting_helps() -> None:

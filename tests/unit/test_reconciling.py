@@ -38,10 +38,15 @@ class There(Slurm):
 
     queue: dict[str, tuple[str, JobState]] = field(default_factory=dict)  # by native id: name and state
     told: list[str] = field(default_factory=list)
+    acted_as: list[str] = field(default_factory=list)
     marked: set[str] = field(default_factory=set)  # names whose run directory names this ledger
     fails: dict[str, BaseException] = field(default_factory=dict)  # by a command's label
     accounting: bool = True
     moves_on: dict[str, JobState] = field(default_factory=dict)  # states at a second look
+
+    def acting_as(self, identity: str) -> There:
+        self.acted_as.append(identity)
+        return self
 
     async def run(self, command: Command, **_: object) -> Answer:
         await asyncio.sleep(0)
@@ -104,8 +109,10 @@ class World:
     def now(self) -> datetime:
         return self.at
 
-    def intended(self, run_id: str = "run", cluster: str = "onprem", *, alive: bool = True) -> JobRow:
-        row = self.ledger.intend(Job(JobKey("dag", run_id), REQUEST, cluster, "batch"))
+    def intended(
+        self, run_id: str = "run", cluster: str = "onprem", *, alive: bool = True, runs_as: str = ""
+    ) -> JobRow:
+        row = self.ledger.intend(Job(JobKey("dag", run_id), REQUEST, cluster, "batch", runs_as=runs_as))
         if alive:
             self.living.add(("dag", run_id))
         return row
@@ -186,6 +193,24 @@ async def test_a_job_left_by_a_dead_submission_is_recorded_then_released(world: 
     assert world.fresh(row).released_at == world.at
     assert world.onprem.queue["7"][1] is JobState.RUNNING
     assert (await world.reconcile()).findings == ()
+
+
+async def test_what_is_done_about_a_job_is_done_as_whom_it_runs(world: World) -> None:
+    lost = world.intended("lost", runs_as="person:ada")
+    ended = world.intended("ended", alive=False, runs_as="project:alpha")
+    world.ledger.record_native_id(ended.token, "8", world.at, "/x")
+    world.onprem.queue |= {
+        "7": (lost.token, JobState.HELD),
+        "9": (lost.token, JobState.HELD),
+        "8": (ended.token, JobState.RUNNING),
+    }
+    world.later(minutes=2)
+    await world.reconcile()
+    world.later(minutes=11)
+    await world.reconcile()
+    assert set(world.onprem.queue) == {"7"}
+    assert world.fresh(lost).released_at
+    assert set(world.onprem.acted_as) == {"person:ada", "project:alpha"}
 
 
 async def test_two_reconciliations_at_once_do_what_one_does(world: World) -> None:

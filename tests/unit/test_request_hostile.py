@@ -161,3 +161,10 @@ def test_any_json_is_read_or_refused_as_invalid_and_nothing_else(values: dict[st
         read_request(values)
     except InvalidRequest as refusal:
         assert refusal.problems
+
+
+@pytest.mark.parametrize(
+    "key", ["ssh_connection", "ssh_connections", "connection", "runs_as", "people", "account", "user", "uid"]
+)
+def test_a_request_cannot_say_by_which_connection_or_as_whom_it_runs(key: str) -> None:
+    refused(**{key: "hpc_admin"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,24 @@ def test_all_that_was_asked_for_stands_in_the_directives() -> None:
         "#SBATCH --qos=high",
         "#SBATCH --exclusive",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "comment"),
+    [
+        ("ada@example.org", "relax,by=ada@example.org"),
+        ("", "relax"),
+        ("x\n#SBATCH --uid=0", "relax,by=x__SBATCH_--uid_0"),
+        ("$(id);`id` 'x'", "relax,by=__id___id___x_"),
+        ("Ü" * 300, "relax,by=" + "_" * 100),
+    ],
+)
+def test_the_comment_says_who_asked_and_nothing_that_could_be_a_line_or_a_command(
+    asked_by: str, comment: str
+) -> None:
+    nobodys = Submission("hh-token", request(name="relax"), "batch", "/scratch/hh-token")
+    expected = batch_script(nobodys).replace("#SBATCH --comment=relax\n", f"#SBATCH --comment={comment}\n")
+    assert batch_script(replace(nobodys, asked_by=asked_by)) == expected
 
 
 def test_a_job_is_not_run_again_unless_it_may_be() -> None:

@@ -290,6 +290,7 @@ def _intent(connection: Connection, job: Job, now: datetime) -> Mapping[str, Any
         "request": job.request.model_dump(mode="json", round_trip=True),
         "decision_id": _decision_id(connection, job.key),
         "submitted_by": job.submitted_by,
+        "runs_as": job.runs_as,
         "cluster": job.cluster,
         "partition": job.partition,
         "intent_at": now,

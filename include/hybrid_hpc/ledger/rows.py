@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from hybrid_hpc.clusters import Cluster
+from hybrid_hpc.identity import SERVICE, identity_of
 from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.request import JobRequest
 
@@ -41,8 +42,8 @@ class Job:
     """A job that has been given to a cluster and is to be submitted there.
 
     ``attempt`` tells a retry (the same text) from a user's clear (another text); the ledger gives every
-    attempt its own generation. ``directives`` are the site's extra ones, ``evictable`` says that it is for
-    spot nodes; neither is kept.
+    attempt its own generation. ``runs_as`` is an identity (`hybrid_hpc.identity`). ``directives`` are the
+    site's extra ones, ``evictable`` says that it is for spot nodes; neither is kept.
     """
 
     key: JobKey
@@ -53,13 +54,14 @@ class Job:
     attempt: str = ""
     directives: Mapping[str, str] = field(default_factory=dict)
     evictable: bool = False
+    runs_as: str = SERVICE
 
     @classmethod
     def of(cls, key: JobKey, decision: DecisionRow, cluster: Cluster) -> Self:
         """The job of one try of a submit task; ``key.generation`` counts the clears of that task.
 
         Clearing the choice, or the submission on one of the clusters, each makes another attempt; so does
-        a move to another cluster.
+        a move to another cluster. Raises `InvalidRequest` when the cluster has no account for it.
         """
         before = f"{decision.key.generation}.{_submissions_cleared(decision.left)}m{decision.move}"
         where = before if decision.move else f"{decision.key.generation}"
@@ -72,6 +74,7 @@ class Job:
             attempt=f"{cluster.name}.{where}.{key.generation}",
             directives=cluster.directives,
             evictable=cluster.spot(decision.partition) is not None,
+            runs_as=identity_of(cluster, project=decision.request.project, person=decision.submitted_by),
         )
 
 
@@ -129,6 +132,7 @@ class JobRow:
     cancel_confirmed_at: datetime | None
     leave_requested_at: datetime | None
     leave_why: str | None
+    runs_as: str = SERVICE  # for ever, whatever clusters.yaml says later
 
     @property
     def key(self) -> JobKey:

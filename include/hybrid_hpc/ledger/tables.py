@@ -129,6 +129,7 @@ class Job(Base):
     cancel_confirmed_at: Mapped[datetime | None]
     leave_requested_at: Mapped[datetime | None]  # its cluster cannot run it: it goes, unless it starts first
     leave_why: Mapped[str | None]
+    runs_as: Mapped[str] = mapped_column(server_default="")  # `hybrid_hpc.identity`
     # What a page searches by, cut to what an index takes; the name in small letters.
     search_name: Mapped[str] = mapped_column(BYTEWISE, server_default="")
     search_project: Mapped[str] = mapped_column(server_default="")

@@ -87,6 +87,8 @@ def _of_budget(budget: Standing | None, ranked: Sequence[Choice], shape: Shape) 
 
 def _judge(view: ClusterView, request: JobRequest, shape: Shape, policy: Policy) -> Judged:
     refusal = not_admitted(request, view.cluster)
+    if view.closed and not refusal:
+        refusal = Refusal("account", view.closed)
     if refusal:
         return Judged(view, refusal, ())
     if view.outlook is None:

@@ -17,6 +17,7 @@ ANY_CLUSTER = "auto"
 # In the order in which they are looked at: who fails a later rule came nearer to fitting.
 RULES = (
     "pinned",
+    "account",
     "project",
     "no_gpus",
     "gpu_type",
@@ -36,6 +37,7 @@ RULES = (
 )
 REMEDIES = {
     "pinned": "Leave the cluster to `auto`, or name another one.",
+    "account": "Have an administrator add you to `people` in clusters.yaml, or leave the cluster to `auto`.",
     "project": "Name a project that may use this cluster.",
     "no_gpus": "Ask for no GPUs.",
     "gpus": "Ask for fewer GPUs on each node and more nodes, or for another GPU type.",
@@ -108,6 +110,8 @@ def not_admitted(request: JobRequest, cluster: Cluster) -> Refusal | None:
     """Why this cluster is out as a whole: another one is named, or the project or so many nodes may not."""
     if request.cluster not in (ANY_CLUSTER, cluster.name):
         return Refusal("pinned", f"the job asks for {request.cluster} by name")
+    if not request.project and cluster.runs_as == "project":
+        return Refusal("project", "each of its jobs runs as its project, and this one names none")
     if request.project and cluster.projects is not None and request.project not in cluster.projects:
         allowed = ", ".join(cluster.projects) or "none"
         return Refusal("project", f"project {request.project} may not use it (allowed: {allowed})")

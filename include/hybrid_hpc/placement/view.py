@@ -46,7 +46,7 @@ class ClusterView:
     ``load`` is None, or ``unavailable`` says why, when the cluster did not answer. ``creatable``: how
     many more nodes each partition can get (quota); a partition that is missing has no such limit.
     ``estimates``: for a partition, when the scheduler itself would start this job (unix seconds, head
-    node's clock).
+    node's clock). ``closed``: why it takes no job from the person who asks; then it was not looked at.
     """
 
     cluster: Cluster
@@ -54,6 +54,7 @@ class ClusterView:
     unavailable: str | None = None
     creatable: Mapping[str, int] = field(default_factory=dict)
     estimates: Mapping[str, float] = field(default_factory=dict)
+    closed: str = ""
 
     @property
     def silence(self) -> str | None:

@@ -155,6 +155,7 @@ class Submission:
     run_dir: str  # absolute, on the cluster's storage
     directives: dict[str, str] = field(default_factory=dict)  # site's extra ones, from clusters.yaml
     evictable: bool = False  # on spot nodes
+    asked_by: str = ""  # a name in Airflow
 
     @property
     def requeue(self) -> bool:

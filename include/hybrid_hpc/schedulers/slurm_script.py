@@ -21,6 +21,7 @@ _OPTION = re.compile(r"[a-z][a-z-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,14}")  # a name longer than 15 letters is never found again
 _FOLDER = re.compile(r"/[A-Za-z0-9_.,:/=@+\-]{0,399}")  # no %: Slurm would replace it in --output
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.@+-]")
 
 _VALUE_REMEDY = "Use letters, digits and . _ , : / = @ % + - [ ] only, and no dash in front."
 _FOLDER_REMEDY = "Use an absolute path of letters, digits and . _ , : / = @ + - only."
@@ -43,6 +44,12 @@ def _gpus(submission: Submission) -> str | None:
     return f"gpu:{kind}{request.gpus_per_node}" if request.gpus_per_node else None
 
 
+def _comment(submission: Submission) -> str:
+    """The job's name and who asked, for whoever looks there; the ledger has both to the letter."""
+    asked_by = _NOT_OF_A_NAME.sub("_", submission.asked_by)[:100]
+    return submission.request.name + (f",by={asked_by}" if asked_by else "")
+
+
 def _output(submission: Submission) -> str:
     return f"{submission.run_dir}/{'output.%a.log' if submission.request.array else 'output.log'}"
 
@@ -50,7 +57,7 @@ def _output(submission: Submission) -> str:
 # Our directives: the option, the field that a refusal names, and the value; None: left out, '': a flag.
 _DIRECTIVES: tuple[tuple[str, str, Callable[[Submission], str | None]], ...] = (
     ("job-name", "token", lambda submission: submission.token),
-    ("comment", "name", lambda submission: submission.request.name),
+    ("comment", "name", _comment),
     ("partition", "partition", lambda submission: submission.partition),
     ("account", "project", lambda submission: submission.request.project),
     ("nodes", "nodes", lambda submission: str(submission.request.nodes)),
