@@ -38,7 +38,7 @@ def whose_jobs(user: GetUserDep, whose: Annotated[Literal["mine", "all"] | None,
 
     Everybody's are for those who run the site, and for those who may only look.
     """
-    mine = whose == "mine" if whose else _may_submit(user) and not _runs_the_site(user)
+    mine = whose == "mine" if whose else _may_submit(user) and not runs_the_site(user)
     return Whose(person=user.get_name(), mine=mine)
 
 
@@ -50,6 +50,14 @@ def person(user: GetUserDep) -> str:
 MayReadDep = Annotated[MayRead, Depends(reader)]
 PersonDep = Annotated[str, Depends(person)]
 WhoseDep = Annotated[Whose, Depends(whose_jobs)]
+
+
+def runs_the_site(user: BaseUser) -> bool:
+    """True for who may read Airflow's connections: an Op or an Admin, and no User or Viewer.
+
+    Such a person can reach the clusters' accounting anyhow. (Airflow's configuration a Viewer may read.)
+    """
+    return get_auth_manager().is_authorized_connection(method="GET", user=user)
 
 
 def _may_read(user: BaseUser, dag_id: str) -> bool:
@@ -69,11 +77,6 @@ def _may_submit(user: BaseUser) -> bool:
         details=DagDetails(id=DAG_ID, team_name=_team(DAG_ID)),
         user=user,
     )
-
-
-def _runs_the_site(user: BaseUser) -> bool:
-    """True for who may see Airflow's connections: administrators and operators, and no mere user."""
-    return get_auth_manager().is_authorized_connection(method="GET", user=user)
 
 
 def _team(dag_id: str) -> str | None:

@@ -1,7 +1,6 @@
 """Who may see which usage: everybody's, or one's own and the whole cluster's without names.
 
-Everybody's is for those who may read Airflow's connections, as an Op or an Admin may and a User or a Viewer
-may not (its configuration a Viewer may read): such a person can reach the clusters' accounting anyhow.
+Everybody's is for those who run the site (`access.runs_the_site`).
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
-from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException, Query, status
 from pydantic import BaseModel, Field
 
 from hybrid_hpc.usage.frames import Period
 from hybrid_hpc.usage.selection import COLUMNS
+from hybrid_hpc_airflow.web.access import runs_the_site
 from hybrid_hpc_airflow.web.dependencies import NowDep
 from hybrid_hpc_airflow.web.usage_filter import DAYS, Grouping, UsageFilter, period_of
 
@@ -47,8 +46,7 @@ class Asked:
 
 def onlooker(user: GetUserDep) -> Onlooker:
     """Whoever is logged in."""
-    sees = get_auth_manager().is_authorized_connection(method="GET", user=user)
-    return Onlooker(user.get_name(), sees)
+    return Onlooker(user.get_name(), sees_everybody=runs_the_site(user))
 
 
 OnlookerDep = Annotated[Onlooker, Depends(onlooker)]
