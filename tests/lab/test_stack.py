@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from lab import proc, processes
-from lab.airflow_server import COMPONENTS
 from lab.errors import LabError
 from lab.layout import PROJECT
+from lab.shapes import ONE_MACHINE
 from lab.stack import PORTS, Stack, StackSettings
 from lab.testing_stack import listening, processes_of
 
@@ -37,9 +37,9 @@ def test_all_of_it_stays_in_its_block_of_ports(stack: Stack) -> None:
 
 
 def test_bringing_it_up_again_starts_nothing_anew(stack: Stack) -> None:
-    before = {name: pid_of(stack.airflow.folder, name) for name in COMPONENTS}
+    before = {name: pid_of(stack.airflow.folder, name) for name in ONE_MACHINE.components}
     stack.up()
-    assert {name: pid_of(stack.airflow.folder, name) for name in COMPONENTS} == before
+    assert {name: pid_of(stack.airflow.folder, name) for name in ONE_MACHINE.components} == before
 
 
 @pytest.mark.parametrize("name", ["scheduler", "triggerer"])
