@@ -176,5 +176,5 @@ def _usable(ports_file: Path, in_use_by_us: bool) -> int | None:
 
 
 def _connection(url: URL) -> str:
-    port, parts = url.port or 5432, (url.username or "", str(url.password), url.database or "")
-    return ledger_connection(url.host or "", port, *parts)
+    host, user, password, database = map(str, (url.host, url.username, url.password, url.database))
+    return ledger_connection(host, int(url.port or 0), user, password, database)
