@@ -67,8 +67,9 @@ ROLES: Mapping[str, Table] = {
         "Admin": "menu",
         "Browse": "menu",
     },
-    # what our own tasks do through the REST API: the decision becomes the run's note
-    "Service": {"DAGs": "read edit", "DAG Runs": "read edit"},
+    # what our own tasks do through the REST API: the decision becomes the run's note. FAB itself gives every
+    # role the right to see the website.
+    "Service": {"DAGs": "read edit", "DAG Runs": "read edit", "Website": "read"},
 }
 
 

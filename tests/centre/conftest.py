@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,5 +64,7 @@ def world(centre: Stack) -> Iterator[AirflowWorld]:
 
 
 def pid_of(folder: Path, name: str) -> int:
-    """The process of that name; see lab/processes.py."""
-    return int((folder / "pid" / f"{name}.pid").read_text().split()[0])
+    """The process of that name; see lab/processes.py. 0 in the moment between one's end and the next."""
+    with suppress(FileNotFoundError):
+        return int((folder / "pid" / f"{name}.pid").read_text().split()[0])
+    return 0

@@ -6,7 +6,7 @@ What ran is what the cluster's own accounting says, and what the job itself wrot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -117,9 +117,10 @@ def kill(world: AirflowWorld, *names: str) -> None:
     airflow, since = world.house.stack.airflow, datetime.now(UTC)
     before = {name: pid_of(airflow.folder, name) for name in names}
     for process in [process for pid in before.values() for process in _family(pid)]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # a task that has just ended
+            process.kill()
     for name, pid in before.items():
-        until(lambda name=name, pid=pid: pid_of(airflow.folder, name) != pid, f"a new {name}")  # type: ignore[misc]
+        until(lambda name=name, pid=pid: pid_of(airflow.folder, name) not in {0, pid}, f"a new {name}")  # type: ignore[misc]
     airflow.wait(since=since)
 
 
