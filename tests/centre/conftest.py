@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def centre() -> Iterator[Stack]:
     """The stack, up. At the end its keeper is killed first: nothing of it may be left all the same."""
-    settings = StackSettings(shape=CENTRE, environment=IMPATIENT, lab=replace(FAST, boot_s=1))
+    settings = StackSettings(shape=CENTRE, environment=IMPATIENT, lab=FAST)
     with running_stack("centre", settings) as stack:
         yield stack
         os.kill(pid_of(stack.airflow.folder, "airflow"), signal.SIGKILL)

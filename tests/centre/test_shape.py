@@ -9,7 +9,7 @@ from lab import demo, demo_samples, workers
 from lab.demo_view import View
 from lab.shapes import CENTRE
 from lab.stack import PORTS, Stack
-from lab.testing_stack import listening
+from lab.testing_stack import listening, readable_files_with
 from tests.centre.conftest import pid_of
 
 
@@ -31,6 +31,12 @@ def test_bringing_it_up_again_starts_nothing_anew(centre: Stack) -> None:
     before = {name: pid_of(centre.airflow.folder, name) for name in CENTRE.components}
     centre.up()
     assert {name: pid_of(centre.airflow.folder, name) for name in CENTRE.components} == before
+
+
+def test_no_file_with_a_secret_can_be_read_by_others(centre: Stack) -> None:
+    keys = centre.airflow.keys
+    secrets = [*keys.passwords.values(), keys.fernet_key, keys.jwt_secret, centre.redis.url.split(":")[2]]
+    assert readable_files_with(centre, [secret.partition("@")[0] for secret in secrets]) == []
 
 
 @pytest.mark.long
