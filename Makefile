@@ -27,21 +27,22 @@ test: setup ## every test but the long ones, on the real clusters, too
 	@$(RUN) -m pytest -m "not long" $(LATE) -n 2 --dist loadscope --no-loadscope-reorder --durations 30 --durations-min 20
 
 chaos: setup ## the long tests: everything is killed, cut and stalled, on the real clusters
-	@$(RUN) -m pytest -m long tests/chaos
+	@$(RUN) -m pytest -m long tests/chaos tests/centre
 
-check: setup ## style, types, who may import whom, whether the pins are current and an advisory is known
+check: setup ## style, types, imports, whether pins and docker-compose.yaml are current, advisories
 	@.venv/bin/ruff check $(CODE)
 	@.venv/bin/ruff format --check $(CODE)
 	@.venv/bin/mypy $(TYPED)
 	@PYTHONPATH=include:plugins:. .venv/bin/lint-imports --no-logo
 	@$(RUN) -m lab.requirements --check
 	@$(RUN) -m lab.audit
+	@$(RUN) -m lab.compose --check
 
 doctor: setup ## look at the clusters of a running demo as a site's administrator would
 	@$(RUN) -m lab doctor
 
 benchmarks: setup ## measure the ratios of docs/benchmarks.md anew, a quarter of an hour
-	@missed=0; for name in decisions reconcile usage_rows page_speed job_overhead waiting_jobs scale_out; do \
+	@missed=0; for name in decisions reconcile usage_rows page_speed job_overhead waiting_jobs scale_out centre; do \
 		$(RUN) benchmarks/$$name.py || missed=1; echo; done; exit $$missed
 
 screenshots: setup ## take the pictures in docs/images anew; needs chromium

@@ -12,6 +12,7 @@ import httpx
 
 UI = "/api/v2"
 PARTS = ("scheduler", "triggerer", "dag_processor")
+JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 FINISHED = ("success", "failed")
 # A change of a run may deadlock with the scheduler's own; the database undoes it, and Airflow 3.3 says 500.
 REPEATED = ("GET", "PATCH", "DELETE")
@@ -36,6 +37,15 @@ class AirflowApi:
         """When each component last gave a sign of life: scheduler, triggerer, dag_processor."""
         health = self._client.get(f"{UI}/monitor/health").raise_for_status().json()
         return {part: moment(health[part].get(f"latest_{part}_heartbeat")) for part in PARTS}
+
+    def beating(self, since: datetime) -> dict[str, int]:
+        """How many schedulers, triggerers and dag-processors gave a sign of life since then."""
+        jobs = self._call("GET", "/jobs", job_state="running", limit=100)["jobs"]
+        beats = [(job["job_type"], moment(job["latest_heartbeat"])) for job in jobs]
+        return {
+            kind: sum(name == job_type and beat is not None and beat >= since for name, beat in beats)
+            for kind, job_type in JOB_TYPES.items()
+        }
 
     def answers(self) -> bool:
         """Say whether the server is there."""

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.keys import USERS, Keys
+from lab.airflow_options import Options, Where, joined, options, variables
+from lab.keys import Keys
+from lab.shapes import ONE_MACHINE, SIMPLE, Shape
 
 DROPPED = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME")  # another Airflow's settings in the user's shell
 
@@ -25,6 +27,8 @@ class Place:
     include: Path
     connections: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)  # more environment
+    shape: Shape = ONE_MACHINE
+    broker_url: str = ""  # of a shape that is spread
 
     @property
     def url(self) -> str:
@@ -35,26 +39,21 @@ class Place:
 def environment(place: Place, keys: Keys, inherited: Mapping[str, str]) -> dict[str, str]:
     """Give the whole environment of a component."""
     ours = {name: value for name, value in inherited.items() if not name.startswith(DROPPED)}
-    settings = {
-        f"AIRFLOW__{section}__{name}".upper(): value
-        for section, options in _settings(place, keys).items()
-        for name, value in options.items()
-    }
+    settings = variables(joined(options(place.shape, _where(place), keys), _own(place), _logins(place)))
     connections = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in place.connections.items()}
     return {**ours, **_process(place, inherited), **settings, **connections, **place.extra}
 
 
-def api_connection(place: Place, keys: Keys) -> str:
-    """Give the Airflow connection to this Airflow's own REST API, as its admin."""
-    connection = {
-        "conn_type": "http",
-        "schema": "http",
-        "host": "127.0.0.1",
-        "port": place.port,
-        "login": "admin",
-        "password": keys.passwords["admin"],
-    }
-    return json.dumps(connection)
+def api_connection(host: str, port: int, user: str, keys: Keys) -> str:
+    """Give the Airflow connection to this Airflow's own REST API, as the user of our own tasks."""
+    address = {"conn_type": "http", "schema": "http", "host": host, "port": port}
+    return json.dumps({**address, "login": user, "password": keys.passwords[user]})
+
+
+def ledger_connection(host: str, port: int, user: str, password: str, database: str) -> str:
+    """Give the Airflow connection to the ledger's database."""
+    address = {"conn_type": "postgres", "host": host, "port": port, "login": user, "password": password}
+    return json.dumps({**address, "schema": database})
 
 
 def _process(place: Place, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -68,23 +67,31 @@ def _process(place: Place, inherited: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _settings(place: Place, keys: Keys) -> dict[str, dict[str, str]]:
+def _where(place: Place) -> Where:
+    logs = place.home / "logs"
+    return Where(
+        base_url=place.url,
+        execution_url=f"{place.url}/execution/",
+        database_url=place.database_url,
+        broker_url=place.broker_url,
+        dags=str(place.dags),
+        plugins=str(place.plugins),
+        logs=str(logs),
+        logins=str(place.include / "logins" / "database.py"),
+        parallelism="8",
+        concurrency="4",
+    )
+
+
+def _own(place: Place) -> Options:
+    """The options of a machine that is somebody's own: loopback only, and quick to see a change."""
     return {
-        "core": _core(place, keys),
-        "database": {
-            "sql_alchemy_conn": place.database_url,
-            "sql_alchemy_conn_async": place.database_url,  # else asyncpg, which is not installed
+        "core": {
+            "hostname_callable": "socket.gethostname",  # the default asks DNS
+            "mp_start_method": "fork",
+            "test_connection": "Enabled",  # the button in a connection's form
         },
-        "api": {
-            "host": "127.0.0.1",
-            "port": str(place.port),
-            "base_url": place.url,
-            "secret_key": keys.api_secret_key,
-            "workers": "1",
-            "instance_name": "Hybrid HPC",
-        },
-        "api_auth": {"jwt_secret": keys.jwt_secret, "jwt_issuer": "hybrid-hpc-lab"},
-        "workers": _workers(),
+        "api": {"host": "127.0.0.1", "port": str(place.port), "workers": "1"},
         "scheduler": {"scheduler_idle_sleep_time": "0.1"},  # the wait between two tasks of a job
         "dag_processor": {
             "refresh_interval": "5",
@@ -93,41 +100,15 @@ def _settings(place: Place, keys: Keys) -> dict[str, dict[str, str]]:
             "dag_bundle_storage_path": str(place.home / "bundles"),  # else below /tmp
         },
         "logging": {
-            "namespace_levels": "asyncssh=WARNING py.warnings=ERROR",  # else most of a task's log is theirs
-            "base_log_folder": str(place.home / "logs"),
-            "dag_processor_child_process_log_directory": str(place.home / "logs" / "dag_processor"),
             "worker_log_server_port": str(place.port + 1),  # nobody listens: the logs are read as files
             "trigger_log_server_port": str(place.port + 2),
         },
-        "usage_data_collection": {"enabled": "False"},
     }
 
 
-def _workers() -> dict[str, str]:
-    return {
-        "execution_api_timeout": "30",  # a busy laptop answers late; the default fails the task
-        # A supervisor that misses the very moment of its task's end waits one heartbeat more, and holds
-        # its slot for that long (Airflow 3.3); five seconds by default.
-        "min_heartbeat_interval": "1",
-        "max_failed_heartbeats": "60",
-    }
-
-
-def _core(place: Place, keys: Keys) -> dict[str, str]:
-    return {
-        "executor": "LocalExecutor",
-        "parallelism": "8",
-        "dags_folder": str(place.dags),
-        "plugins_folder": str(place.plugins),
-        "load_examples": "False",
-        "dags_are_paused_at_creation": "False",
-        "max_active_runs_per_dag": "1000",  # a waiting job is a running DAG run
-        "max_active_tasks_per_dag": "1000",
-        "fernet_key": keys.fernet_key,
-        "execution_api_server_url": f"{place.url}/execution/",
-        "hostname_callable": "socket.gethostname",  # the default asks DNS
-        "simple_auth_manager_users": ",".join(f"{user}:{role}" for user, role in USERS.items()),
-        "simple_auth_manager_passwords_file": str(place.home / "passwords.json"),
-        "mp_start_method": "fork",
-        "test_connection": "Enabled",  # the button in a connection's form
-    }
+def _logins(place: Place) -> Options:
+    if place.shape.auth_manager != SIMPLE:
+        return {}
+    users = ",".join(f"{user}:{role}" for user, role in place.shape.users.items())
+    passwords = str(place.home / "passwords.json")
+    return {"core": {"simple_auth_manager_users": users, "simple_auth_manager_passwords_file": passwords}}

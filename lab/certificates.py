@@ -1,5 +1,7 @@
 """A certificate for this machine's loopback addresses, and the small authority (CA) that vouches for it.
 
+It is good for the name ``lab``, too, which the lab has in the network of its container.
+
 The authority's own key is kept nowhere: nobody can make a second certificate that its clients would trust.
 """
 
@@ -63,7 +65,8 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certifica
 def _certificate(
     key: ec.EllipticCurvePrivateKey, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> x509.Certificate:
-    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(each)) for each in ("127.0.0.1", "::1"))]
+    hosts = [x509.DNSName(name) for name in ("localhost", "lab")]
+    names = [*hosts, *(x509.IPAddress(ip_address(each)) for each in ("127.0.0.1", "::1"))]
     return (
         _begun(_name("localhost"), ca.subject, key, ca_key, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

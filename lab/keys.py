@@ -6,15 +6,14 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-USERS = {"admin": "admin", "scientist": "user", "viewer": "viewer"}  # name to Airflow's role
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """``passwords`` maps each of USERS to a password; the keys are what Airflow's own words name them."""
+    """``passwords`` maps each user to a password; the keys are what Airflow's own words name them."""
 
     fernet_key: str
     jwt_secret: str
@@ -22,11 +21,11 @@ class Keys:
     passwords: dict[str, str]
 
 
-def load_or_make(folder: Path) -> Keys:
+def load_or_make(folder: Path, users: Collection[str]) -> Keys:
     """Read ``keys.json`` of the folder; at first make it, and ``passwords.json`` for Airflow beside it."""
     path = folder / "keys.json"
     if not path.is_file():
-        made = _make()
+        made = _make(users)
         write_private(folder / "passwords.json", json.dumps(made.passwords, indent=1) + "\n")
         write_private(path, json.dumps(asdict(made), indent=1) + "\n")
     return Keys(**json.loads(path.read_text()))
@@ -42,10 +41,10 @@ def write_private(path: Path, text: str) -> None:
     new.rename(path)
 
 
-def _make() -> Keys:
+def _make(users: Collection[str]) -> Keys:
     return Keys(
         fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         jwt_secret=secrets.token_hex(64),
         api_secret_key=secrets.token_hex(32),
-        passwords={user: secrets.token_urlsafe(12) for user in USERS},
+        passwords={user: secrets.token_urlsafe(12) for user in users},
     )

@@ -1,4 +1,4 @@
-"""Debian's Slurm, munge, MariaDB and sshd, downloaded and unpacked into a folder; nothing is installed."""
+"""Debian's Slurm, munge, MariaDB, sshd and Redis, unpacked into a folder; nothing is installed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PACKAGES = (
     *("munge", "libmunge2", "libhwloc15", "liblua5.1-0", "libnuma1", "libjson-c5", "libyaml-0-2"),
     *("libdbus-1-3", "libreadline8", "libnsl2", "libtirpc3"),
     *("mariadb-server", "mariadb-server-core", "mariadb-client-core", "libmariadb3", "libaio1", "liburing2"),
+    *("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1"),
     *("openssh-server", "libwrap0", "openssh-sftp-server", "sudo", "patchelf"),
 )
 UNCHANGED = ("patchelf", "sudo")  # a setuid program takes libraries from its packaged places only
@@ -198,8 +199,9 @@ def _is_elf(file: Path) -> bool:
 
 
 def _check_libraries(root: Path) -> None:
-    needed = ("slurmctld-wlm", "slurmd-wlm", "slurmstepd-wlm", "slurmdbd", "munged", "mariadbd", "sshd")
-    answers = [_run(["ldd", str(root / "usr/sbin" / daemon)]) for daemon in needed]
+    daemons = ("slurmctld-wlm", "slurmd-wlm", "slurmstepd-wlm", "slurmdbd", "munged", "mariadbd", "sshd")
+    needed = [*(root / "usr/sbin" / daemon for daemon in daemons), root / "usr/bin/redis-server"]
+    answers = [_run(["ldd", str(program)]) for program in needed]
     missing = {line.split()[0] for answer in answers for line in answer.splitlines() if "not found" in line}
     if missing:
         raise LabError(

@@ -1,8 +1,7 @@
-"""Everything on one machine: PostgreSQL, two clusters with CycleCloud, the ledger and Airflow."""
+"""Everything on one machine: PostgreSQL, two clusters with CycleCloud, the ledger, Airflow and its Redis."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,17 +16,20 @@ from sqlalchemy import URL, make_url
 from hybrid_hpc.ledger.migrate import upgrade
 from lab import processes
 from lab.airflow import Airflow, take_down
-from lab.airflow_settings import Place
+from lab.airflow_settings import Place, ledger_connection
 from lab.lab import Lab
 from lab.layout import PROJECT
 from lab.nodes import PORTS as LAB_PORTS
 from lab.postgres import Postgres
+from lab.redis import Redis
 from lab.settings import LabSettings
+from lab.shapes import ONE_MACHINE, Shape
 
 Progress = Callable[[str], None]
 
 FOLDER = PROJECT / ".lab" / "run"
 POSTGRES_PORT = 3  # Airflow has the three before it
+REDIS_PORT = 4
 LAB_PORT = 10
 PORTS = LAB_PORT + LAB_PORTS
 
@@ -37,7 +39,7 @@ class StackSettings:
     """What can be set. ``base_port`` None: BASE_PORT, the ports of last time, or free ones.
 
     ``dag_ids`` are waited for; ``lab`` is lab/settings.py's, but for its port; ``environment`` is more of it
-    for Airflow's components.
+    for Airflow's components; ``shape`` says which these are.
     """
 
     base_port: int | None = None
@@ -47,6 +49,7 @@ class StackSettings:
     packages: Path = PROJECT / ".lab"
     dag_ids: tuple[str, ...] = ("hpc_job",)
     environment: Mapping[str, str] = field(default_factory=dict)
+    shape: Shape = ONE_MACHINE
 
 
 class Stack:
@@ -68,7 +71,10 @@ class Stack:
             tables = pool.submit(self._make_tables, progress)
             self.lab.up(progress)
             tables.result()
-        progress("Airflow: api-server, scheduler, triggerer, dag-processor")
+        if self.settings.shape.spread:
+            progress("Redis")
+            self.redis.up(progress)
+        progress(f"Airflow: {', '.join(self.settings.shape.components)}")
         since = datetime.now(UTC)
         self.airflow.start()
         self.airflow.wait(*self.settings.dag_ids, since=since)
@@ -77,6 +83,7 @@ class Stack:
         """End every process of the folder, a crashed run's too; nothing is forgotten."""
         take_down(self.folder / "airflow")
         Lab(self.folder / "lab", packages=self.settings.packages).down()
+        processes.stop_all(self.folder / "redis")
         if self._ports_file.is_file():
             self.postgres.down()
 
@@ -93,6 +100,12 @@ class Stack:
     def postgres(self) -> Postgres:
         """The server of Airflow's database and of the ledger."""
         return Postgres(self.folder / "postgres", self.base_port + POSTGRES_PORT)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """The broker of a shape that is spread."""
+        port = self.base_port + REDIS_PORT
+        return Redis(self.folder / "redis", port, packages=self.settings.packages)
 
     @cached_property
     def lab(self) -> Lab:
@@ -128,6 +141,8 @@ class Stack:
             plugins=self.settings.plugins,
             include=PROJECT / "include",
             connections={"hybrid_hpc_ledger": _connection(self._url("ledger"))},
+            shape=self.settings.shape,
+            broker_url=self.redis.url if self.settings.shape.spread else "",
             extra={**lab, "HYBRID_HPC_RESULTS": str(self.results), **self.settings.environment},
         )
         return Airflow(place)
@@ -148,7 +163,7 @@ class Stack:
         self._ports_file.write_text(str(base_port or processes.free_base_port(PORTS)))
 
     def _anything_runs(self) -> bool:
-        folders = [self.folder / name for name in ("airflow", "lab", "postgres")]
+        folders = [self.folder / name for name in ("airflow", "lab", "postgres", "redis")]
         return any(processes.alive(folder, name) for folder in folders for name in processes.names(folder))
 
 
@@ -161,6 +176,5 @@ def _usable(ports_file: Path, in_use_by_us: bool) -> int | None:
 
 
 def _connection(url: URL) -> str:
-    """An Airflow connection to a PostgreSQL database, as JSON."""
-    address = {"host": url.host, "port": url.port, "login": url.username, "password": url.password}
-    return json.dumps({"conn_type": "postgres", **address, "schema": url.database})
+    host, user, password, database = map(str, (url.host, url.username, url.password, url.database))
+    return ledger_connection(host, int(url.port or 0), user, password, database)

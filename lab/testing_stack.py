@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_ISREG
 
 from lab import proc
 from lab.layout import PROJECT
@@ -49,6 +50,24 @@ def listening(stack: Stack) -> set[tuple[str, int]]:
     tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     lines = [line.split() for table in tables for line in table]
     return {_address(line[1]) for line in lines if line[3] == LISTEN and line[9] in ours}
+
+
+def readable_files_with(stack: Stack, secrets: Collection[str]) -> list[Path]:
+    """Find the text files that hold one of these secrets and that others than their owner may read."""
+    return [path for path in stack.folder.rglob("*") if _is_open(path) and _holds(path, secrets)]
+
+
+def _holds(path: Path, secrets: Collection[str]) -> bool:
+    text = path.read_text(errors="replace")
+    return any(secret in text for secret in secrets)
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:  # it went meanwhile
+        return False
+    return S_ISREG(status.st_mode) and bool(status.st_mode & 0o077) and status.st_size < 5_000_000
 
 
 def _socket_inodes(pid: int) -> Iterator[str]:

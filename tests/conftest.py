@@ -42,15 +42,21 @@ HOUSE = (
     "tests/lab/test_stack.py",
 )
 
+# Whose tests share the one centre of a session.
+CENTRE = "tests/centre/"
+
 
 class _OneHouse(LoadScopeScheduling):  # type: ignore[misc]
-    """For two processes (``-n 2``): what shares the house runs in one of them, the rest file by file.
+    """For two processes (``-n 2``): what shares the house runs in one of them, what shares the centre too.
 
+    The rest is divided file by file.
     Half the time of both is waiting. The marks of ``--dist loadgroup`` do nothing with pytest 9.2: xdist
     3.8 writes them into an attribute of the items that is gone.
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(CENTRE):
+            return "centre"
         return "house" if nodeid.startswith(HOUSE) else nodeid.partition("::")[0]
 
 

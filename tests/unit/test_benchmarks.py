@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import job_overhead, waiting_jobs
+from benchmarks import centre, job_overhead, waiting_jobs
 from benchmarks.job_overhead import FLOOR, JOB, LOWER, WAY, Run
 from benchmarks.waiting_jobs import Seen
 
@@ -65,3 +65,13 @@ def test_many_waiting_jobs_must_cost_a_head_node_no_more_than_one(seen: Seen, mi
     found = waiting_jobs.shortfalls(ONE, seen)
     assert len(found) == bool(missed)
     assert missed in "; ".join(found)
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(10, "2.00 times"), (40, "reached"), (41, "MISSED")])
+def test_a_centre_does_at_least_half_as_many_jobs_a_minute(seconds: float, verdict: str) -> None:
+    one, other = centre.Rate(10, 20), centre.Rate(10, seconds)
+    printed = StringIO()
+    reached = centre.report(one, other, Console(file=printed, width=120))
+    assert reached == (verdict != "MISSED")
+    assert verdict in printed.getvalue()
+    assert one.per_minute == 30
