@@ -41,7 +41,7 @@ check: setup ## style, types, imports, whether pins and docker-compose.yaml are 
 doctor: setup ## look at the clusters of a running demo as a site's administrator would
 	@$(RUN) -m lab doctor
 
-benchmarks: setup ## measure the ratios of docs/benchmarks.md anew, a quarter of an hour
+benchmarks: setup ## measure the ratios of docs/benchmarks.md anew, twenty minutes
 	@missed=0; for name in decisions reconcile usage_rows page_speed job_overhead waiting_jobs scale_out centre; do \
 		$(RUN) benchmarks/$$name.py || missed=1; echo; done; exit $$missed
 
