@@ -2,7 +2,7 @@
 """Does for hybrid-hpc, as the person who asked for a job, what that needs on the head node, no more.
 
 Installed as /usr/local/libexec/hybrid-hpc-as, owned by root, and run as that person by a sudo rule that
-names it alone (docs/real-clusters.md). It reads two files that only root may write: ``settings.json`` is the
+names it alone (docs/security.md). It reads two files that only root may write: ``settings.json`` is the
 site's, ``commands.json`` comes with hybrid-hpc and is the closed list of commands. What it is told is refused
 unless it matches: it runs no other command, and touches no file outside the run directories of that person.
 
