@@ -42,7 +42,7 @@ HOUSE = (
     "tests/lab/test_stack.py",
 )
 
-# Whose tests share the one centre of a session.
+# Whose tests share one centre, which is down again when they are over.
 CENTRE = "tests/centre/"
 
 

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def centre() -> Iterator[Stack]:
     """The stack, up. At the end its keeper is killed first: nothing of it may be left all the same."""
     settings = StackSettings(shape=CENTRE, environment=IMPATIENT, lab=FAST)
@@ -51,7 +51,7 @@ def centre() -> Iterator[Stack]:
         assert not any(map(processes.listens, range(stack.base_port, stack.base_port + PORTS)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(centre: Stack) -> Iterator[AirflowWorld]:
     """The centre with a scientist's and an auditor's view of it."""
     airflow = centre.airflow
