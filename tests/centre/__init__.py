@@ -1,0 +1,1 @@
+"""A package to pytest, so that what it shares ends with it."""
