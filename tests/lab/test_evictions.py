@@ -20,8 +20,9 @@ from hybrid_hpc.moving import gives_up_spot, leave, left_before, why_it_left
 from hybrid_hpc.resubmission import lost_too_often, told
 from hybrid_hpc.watch import Poll
 from lab.lab import Lab
-from tests.chaos.lab_world import cancel_all, end_all_nodes, known, layout_of
-from tests.lab.journey import PATIENCE_S, Journey, ended, journey, started
+from tests.chaos.lab_world import known, layout_of
+from tests.lab.empty_azure import empty_azure
+from tests.lab.journey import PATIENCE_S, Journey, ended, started
 
 pytestmark = pytest.mark.lab
 
@@ -39,14 +40,8 @@ def _certain_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def azure(lab: Lab, tmp_path: Path, faults: httpx.AsyncClient) -> AsyncIterator[Journey]:
     """The elastic cluster without a node, before and after."""
-    async with journey(lab, "azure", tmp_path) as way:
-        assert way.site.cloud
-        layout = layout_of(lab, "azure")
-        await end_all_nodes(layout, way.site.cloud)
+    async with empty_azure(lab, tmp_path, faults) as way:
         yield way
-        (await faults.delete("/lab/faults")).raise_for_status()
-        cancel_all(layout, [row.token for row in way.ledger.open_jobs()])
-        await end_all_nodes(layout, way.site.cloud)
 
 
 async def submit(azure: Journey, ends_in: str = "none", **fields: Any) -> JobRow:

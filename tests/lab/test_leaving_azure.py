@@ -18,15 +18,14 @@ from lab import slurm
 from lab.lab import Lab
 from tests.chaos.lab_world import (
     COUNTED,
-    cancel_all,
-    end_all_nodes,
     eventually,
     known,
     layout_of,
     nodes_added,
     run_dir,
 )
-from tests.lab.journey import Journey, Seen, ended, journey
+from tests.lab.empty_azure import empty_azure
+from tests.lab.journey import Journey, Seen, ended
 
 pytestmark = pytest.mark.lab
 
@@ -43,14 +42,8 @@ by_slurm = pytest.mark.parametrize("lab", ["scheduler"], indirect=True)
 @pytest.fixture
 async def azure(lab: Lab, tmp_path: Path, faults: httpx.AsyncClient) -> AsyncIterator[Journey]:
     """The elastic cluster, in the end without a job."""
-    async with journey(lab, "azure", tmp_path) as way:
-        assert way.site.cloud
-        layout = layout_of(lab, "azure")
-        await end_all_nodes(layout, way.site.cloud)
+    async with empty_azure(lab, tmp_path, faults) as way:
         yield way
-        (await faults.delete("/lab/faults")).raise_for_status()
-        cancel_all(layout, [row.token for row in way.ledger.open_jobs()])
-        await end_all_nodes(layout, way.site.cloud)
 
 
 def is_blocked(why: str) -> Seen:

@@ -19,8 +19,9 @@ from hybrid_hpc.watch import Poll
 from lab import slurm
 from lab.lab import Lab
 from lab.layout import ClusterLayout
-from tests.chaos.lab_world import cancel_all, end_all_nodes, layout_of
-from tests.lab.journey import PATIENCE_S, Journey, Seen, ended, journey, says, started
+from tests.chaos.lab_world import layout_of
+from tests.lab.empty_azure import empty_azure
+from tests.lab.journey import PATIENCE_S, Journey, Seen, ended, says, started
 
 pytestmark = pytest.mark.lab
 
@@ -40,14 +41,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def azure(lab: Lab, tmp_path: Path, faults: httpx.AsyncClient) -> AsyncIterator[Journey]:
     """The elastic cluster without a node, before and after."""
-    async with journey(lab, "azure", tmp_path) as way:
-        assert way.site.cloud
-        layout = layout_of(lab, "azure")
-        await end_all_nodes(layout, way.site.cloud)
+    async with empty_azure(lab, tmp_path, faults) as way:
         yield way
-        (await faults.delete("/lab/faults")).raise_for_status()
-        cancel_all(layout, [row.token for row in way.ledger.open_jobs()])
-        await end_all_nodes(layout, way.site.cloud)
 
 
 @pytest.fixture

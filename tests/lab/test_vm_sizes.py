@@ -17,8 +17,9 @@ from hybrid_hpc.cyclecloud import Node
 from hybrid_hpc.ledger import JobRow, what_came
 from lab import cloud, processes, slurm
 from lab.lab import Lab
-from tests.chaos.lab_world import cancel_all, end_all_nodes, layout_of
-from tests.lab.journey import Journey, ended, journey, says, started
+from tests.chaos.lab_world import cancel_all, layout_of
+from tests.lab.empty_azure import empty_azure
+from tests.lab.journey import Journey, ended, says, started
 
 pytestmark = pytest.mark.lab
 
@@ -73,14 +74,8 @@ def _certain_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def azure(lab: Lab, tmp_path: Path, sizes: None, faults: httpx.AsyncClient) -> AsyncIterator[Journey]:
     """The elastic cluster without a node, before and after."""
-    async with journey(lab, "azure", tmp_path, change=two_sizes) as way:
-        assert way.site.cloud
-        layout = layout_of(lab, "azure")
-        await end_all_nodes(layout, way.site.cloud)
+    async with empty_azure(lab, tmp_path, faults, two_sizes) as way:
         yield way
-        (await faults.delete("/lab/faults")).raise_for_status()
-        cancel_all(layout, [row.token for row in way.ledger.open_jobs()])
-        await end_all_nodes(layout, way.site.cloud)
 
 
 async def test_a_job_of_more_nodes_than_either_size_has_left_gets_both(
