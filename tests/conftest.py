@@ -18,7 +18,6 @@ from lab.testing import LabOf, labs
 from lab.testing_stack import running_stack
 from tests.e2e.house import House
 from tests.e2e.scientist import Scientist
-from tests.otlp import Received, exports_to, receiver
 
 AUTHORS = (
     "authors_pipeline",
@@ -89,14 +88,7 @@ def lab(lab_of: LabOf, request: pytest.FixtureRequest) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def exported() -> Iterator[Received]:
-    """The metrics and traces that the house exports."""
-    with receiver() as received:
-        yield received
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, exported: Received) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL, the two clusters, CycleCloud, the ledger and Airflow, up.
 
     Its DAGs are the project's and those of tests/e2e/dags, which authors of pipelines might write. Its
@@ -108,7 +100,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, exported: Received) -> Itera
     environment = {
         crash.FOLDER_VARIABLE: str(tmp_path_factory.mktemp("deaths")),
         budgets.ENVIRONMENT: str(PROJECT / "tests/e2e/budgets.yaml"),
-        **exports_to(exported),
     }
     settings = StackSettings(dags=dags, dag_ids=("hpc_job", *AUTHORS), environment=environment)
     with running_stack(settings=settings) as stack:

@@ -16,10 +16,12 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+OURS = "hybrid_hpc."
+
 
 @dataclass
 class Received:
-    """All that came, in the order in which it came."""
+    """All spans and our metrics, in the order in which they came."""
 
     url: str = ""
     metrics: list[Metric] = field(default_factory=list)
@@ -98,7 +100,7 @@ def _take(received: Received, path: str, body: bytes) -> None:
         told = ExportMetricsServiceRequest.FromString(body)
         for resource in told.resource_metrics:
             for scope in resource.scope_metrics:
-                received.metrics.extend(scope.metrics)
+                received.metrics.extend(each for each in scope.metrics if each.name.startswith(OURS))
     else:
         traced = ExportTraceServiceRequest.FromString(body)
         for spans in traced.resource_spans:

@@ -19,6 +19,7 @@ from lab.testing_stack import processes_of, running_stack
 from tests.chaos.airflow_world import AirflowWorld
 from tests.e2e.house import House
 from tests.e2e.scientist import Scientist
+from tests.otlp import Received, exports_to, receiver
 
 TIMEOUT_S = 900
 # What dies is missed after seconds here, as a centre misses it after minutes or half of one.
@@ -40,9 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def centre() -> Iterator[Stack]:
+def exported() -> Iterator[Received]:
+    """The metrics and traces that the centre exports."""
+    with receiver() as received:
+        yield received
+
+
+@pytest.fixture(scope="package")
+def centre(exported: Received) -> Iterator[Stack]:
     """The stack, up. At the end its keeper is killed first: nothing of it may be left all the same."""
-    settings = StackSettings(shape=CENTRE, environment=IMPATIENT, lab=FAST)
+    environment = {**IMPATIENT, **exports_to(exported)}
+    settings = StackSettings(shape=CENTRE, environment=environment, lab=FAST)
     with running_stack("centre", settings) as stack:
         yield stack
         os.kill(pid_of(stack.airflow.folder, "airflow"), signal.SIGKILL)

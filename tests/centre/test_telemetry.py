@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.house import House, until
+from tests.chaos.airflow_world import AirflowWorld
+from tests.e2e.house import until
 from tests.e2e.scientist import Run
 from tests.otlp import Received, attributes
 
@@ -15,8 +16,9 @@ STEPS = (
 
 
 @pytest.fixture(scope="module")
-def run(house: House) -> Run:
+def run(world: AirflowWorld) -> Run:
     """One that has ended."""
+    house = world.house
     run = house.scientist.start(name="traced", script="#!/bin/bash\ntrue\n", cluster="onprem", walltime="10")
     house.ended(run)
     return run
