@@ -14,7 +14,8 @@ from lab.stack import Stack
 from tests.e2e.scientist import Scientist
 
 STRANGER = "stranger"
-DAGS = ["hpc_job", "hpc_nodes_azure", "hpc_reconcile", "hpc_usage"]
+DAGS = ["hpc_job", "hpc_monthly_report", "hpc_nodes_azure", "hpc_prices", "hpc_reconcile", "hpc_usage"]
+PAGES = ["HPC", "Now", "Jobs", "Usage", "Budgets", "HPC job"]
 JOB = {"name": "allowed", "script": "true", "cluster": "onprem", "walltime": "5"}
 
 
@@ -96,9 +97,9 @@ def test_a_scientist_sees_nothing_of_how_it_is_run(people: dict[str, Person], wh
     assert people["scientist"].tries("GET", f"/api/v2/{what}") == 403
 
 
-def test_the_page_is_in_a_scientists_menu(people: dict[str, Person]) -> None:
+def test_the_pages_are_in_a_scientists_menu(people: dict[str, Person]) -> None:
     plugins = people["scientist"].sees("/api/v2/plugins")["plugins"]
-    assert [view["name"] for plugin in plugins for view in plugin["external_views"]] == ["HPC"]
+    assert [view["name"] for plugin in plugins for view in plugin["external_views"]] == PAGES
 
 
 def test_an_operator_runs_every_dag_and_pool_and_only_looks_at_connections(people: dict[str, Person]) -> None:

@@ -288,8 +288,14 @@ async def end_all_nodes(layout: ClusterLayout, client: CycleCloudClient) -> None
     async with asyncio.timeout(30):
         while [node for node in await client.nodes() if not node.gone]:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
-    if names:
+    if names or not _as_new(layout):
         await asyncio.to_thread(_restart_slurmctld, layout)
+
+
+def _as_new(layout: ClusterLayout) -> bool:
+    """False while Slurm counts on a node: one that Azure took back it misses only a while later."""
+    states = slurm.ask(layout, "sinfo", "-h", "-N", "-o", "%T").split()
+    return set(states) <= {"down"}
 
 
 def _power_down(layout: ClusterLayout) -> list[str]:
