@@ -25,7 +25,8 @@ def misbehave(cloud: Cloud, account: Account, request: FaultRequest) -> Faults:
 
 
 def behave(cloud: Cloud, account: Account) -> Faults:
-    """End all faults."""
+    """End all faults, and what they are remembered by: that a VM size could not be had."""
+    cloud.state.capacity_failures.clear()
     _become(cloud, account, Faults())
     cloud.out_of_service_for(0)
     cloud.note("Faults", ended=True)

@@ -156,6 +156,9 @@ async def test_a_capacity_failure_is_remembered_with_its_age(world: World) -> No
     world.pass_(7)
     assert (await bucket(world, "hpc"))["lastCapacityFailure"] == 7
     assert (await bucket(world, "htc"))["lastCapacityFailure"] < 0
+    async with world.http() as http:
+        (await http.delete("/lab/faults")).raise_for_status()
+    assert (await bucket(world, "hpc"))["lastCapacityFailure"] < 0
 
 
 async def used(world: World, **query: str) -> list[dict[str, Any]]:
