@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import tempfile
@@ -40,7 +41,9 @@ def usage_site(ledger: Ledger, role: str) -> Iterator[str]:
 def _app(ledger: Ledger, role: str) -> FastAPI:
     """As Airflow mounts it, with the parts of Airflow that it asks."""
     if "airflow" not in sys.modules:
-        os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+        home = tempfile.TemporaryDirectory(prefix="airflow-")
+        atexit.register(home.cleanup)  # Airflow may look into it as long as this process lives
+        os.environ["AIRFLOW_HOME"] = home.name
         os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
         os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     from airflow.api_fastapi import app as airflow_app  # noqa: PLC0415
