@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.errors import HybridHpcError, Invalid
+from hybrid_hpc.months import PATTERN
 
 FOLDER_VARIABLE = "hybrid_hpc_reports"
 READERS = 0o640  # its owner and the group: it may name persons
@@ -19,7 +20,7 @@ MONTH_PARAMS = {
     "month": Param(
         None,
         type=["null", "string"],
-        pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$",
+        pattern=f"^{PATTERN}$",
         title="Month",
         description="Such as 2026-03. Left empty, the last one that is over.",
     ),
