@@ -21,19 +21,11 @@ from hybrid_hpc_airflow.web.rendering import job_html, jobs_html, run_html
 from hybrid_hpc_airflow.web.views import Whose
 from tests.unit.ledger_databases import NOW
 from tests.unit.test_web import HOSTILE, LATER, everything, only, text_of
-from tests.unit.web_world import add_job, change, rename
+from tests.unit.web_world import Clock, add_job, change, rename
 
 EVIL = f'"><img src=x onerror=alert(1)>{HOSTILE}\u202e' + "x" * 10_000
 ALL, MINE = Whose(person="alice", mine=False), Whose(person="alice", mine=True)
 MINUTE = timedelta(minutes=1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> Any:
-        return self.now
 
 
 @pytest.fixture

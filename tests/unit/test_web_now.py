@@ -21,19 +21,11 @@ from hybrid_hpc_airflow.web.rendering import page_html
 from hybrid_hpc_airflow.web.views import Whose
 from tests.unit.ledger_databases import NOW
 from tests.unit.test_web import HOSTILE, LATER, everything, text_of
-from tests.unit.web_world import add_job
+from tests.unit.web_world import Clock, add_job
 
 CLUSTERS = load_clusters()
 ALICE = Whose(person="alice", mine=True)
 MINUTE = timedelta(minutes=1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
@@ -15,6 +15,16 @@ from hybrid_hpc.request import JobRequest
 from tests.unit.ledger_databases import NOW
 
 SUBMITTED = NOW - timedelta(hours=3)
+
+
+class Clock:
+    """A ledger's clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
 
 
 def add_job(
