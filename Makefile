@@ -5,8 +5,9 @@
 MAKEFLAGS += --no-print-directory
 CODE := $(wildcard include plugins dags lab tests benchmarks docs)
 TYPED := $(foreach folder,$(CODE),$(if $(shell find $(folder) -name "*.py" -print -quit),$(folder)))
-# What ran out of its time on a busy machine is tried once more, and told; a promise that broke never is.
-LATE := --reruns 1 --only-rerun "in vain for" --only-rerun "not ended in time" --only-rerun "Timeout"
+# What ran out of its time on a busy machine is tried once more, and told; a promise that broke never is. After
+# six of these it is no bad luck: a module whose clusters do not come up would else wait for them at each test.
+LATE := --reruns 1 --max-suite-reruns 6 --only-rerun "in vain for" --only-rerun "not ended in time" --only-rerun "Timeout"
 RUN := PYTHONPATH=include:plugins:. .venv/bin/python
 
 .PHONY: help setup demo down test chaos check doctor benchmarks screenshots requirements clean

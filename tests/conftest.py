@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,32 @@ class _OneHouse(LoadScopeScheduling):  # type: ignore[misc]
         if nodeid.startswith(CENTRE):
             return "centre"
         return "house" if nodeid.startswith(HOUSE) else nodeid.partition("::")[0]
+
+
+class _ToldAtOnce:
+    """What fails, and what is tried again, is told at once: a run that is cut off has told it, too."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal, self._began = terminal, time.monotonic()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome not in ("failed", "rerun"):
+            return
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        crash = getattr(report.longrepr, "reprcrash", None)
+        words = (crash.message if crash else report.longreprtext).strip().partition("\n")[0]
+        self._terminal.ensure_newline()
+        self._terminal.write_line(
+            f"{minutes}:{seconds:02} {report.outcome} in {report.when}: {report.nodeid}: {words[:300]}"
+        )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Once, where all reports come together."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter) and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(_ToldAtOnce(terminal))
 
 
 @pytest.hookimpl(optionalhook=True)
