@@ -39,7 +39,6 @@ TABLES = {
     "usage_longest",
     "usage_marks",
     "usage_rolled",
-    "usage_rolled_buckets",
     "usage_rolled_causes",
     "usage_rolled_samples",
     "usage_samples",

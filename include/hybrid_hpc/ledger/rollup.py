@@ -19,11 +19,11 @@ from hybrid_hpc.ledger.rollup_tables import (
     UsageLongest,
     UsageMark,
     UsageRolled,
-    UsageRolledBucket,
     UsageRolledCause,
     UsageRolledSample,
 )
 from hybrid_hpc.ledger.usage_tables import UsageJob, UsageSample
+from hybrid_hpc.usage.cuts import CUTS
 from hybrid_hpc.usage.days import DAY, MONTH, Span, month_of, window_of
 from hybrid_hpc.usage.rows import UsageRow
 from hybrid_hpc.usage.samples import SampleRow
@@ -33,12 +33,12 @@ JOBS, SAMPLES = table(UsageJob), table(UsageSample)
 MARKS, LONGEST = table(UsageMark), table(UsageLongest)
 ROLLED = {
     "usage": table(UsageRolled),
-    "buckets": table(UsageRolledBucket),
     "causes": table(UsageRolledCause),
     "samples": table(UsageRolledSample),
 }
 
 MakeDays = Callable[[Sequence[date], Iterable[UsageRow], Iterable[SampleRow]], Mapping[str, Sequence[Any]]]
+MakeMonth = Callable[[date, Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,12 +74,15 @@ class RollupQueries(Database):
                 mark_anew(connection, MONTH, cluster, {month_of(day)[0] for day in marked})
                 _take_away(connection, DAY, cluster, marked)
 
-    def roll_up_month(self, cluster: str, first: date) -> None:
-        """Makes a month of a cluster anew from its days, unless its mark is gone."""
+    def roll_up_month(self, cluster: str, first: date, make_month: MakeMonth) -> None:
+        """Makes a month of a cluster anew from its days, unless its mark is gone.
+
+        ``make_month`` is `hybrid_hpc.usage.daily.month_of_usage`: no database adds up what is packed.
+        """
         with self._transaction() as connection:
             marked = _marked(connection, MONTH, cluster, [first])
             if marked:
-                _write_month(connection, cluster, first)
+                _write_month(connection, cluster, first, make_month)
                 _take_away(connection, MONTH, cluster, marked)
 
 
@@ -122,7 +125,7 @@ def _write_days(connection: Connection, cluster: str, days: Sequence[date], make
     here = (connection, cluster, Window(window_of(days[0]).since, window_of(days[-1]).until))
     made = make_days(days, _lives(*here), _samples(*here))
     for name, into in ROLLED.items():
-        connection.execute(delete(into).where(_of(into, DAY, cluster), into.c.day.in_(days)))
+        connection.execute(delete(into).where(_rolled(into, DAY, cluster), into.c.day.in_(days)))
         upsert(connection, into, made.get(name, ()))
 
 
@@ -146,21 +149,35 @@ def _samples(connection: Connection, cluster: str, window: Window) -> Iterable[S
     return (SampleRow(*row) for row in connection.execute(statement))
 
 
-def _write_month(connection: Connection, cluster: str, first: date) -> None:
-    for into in ROLLED.values():
-        connection.execute(delete(into).where(_of(into, MONTH, cluster), into.c.day == first))
-        names = into.columns.keys()
-        connection.execute(insert(connection, into).from_select(names, _of_month(into, cluster, first)))
+def _write_month(connection: Connection, cluster: str, first: date, make_month: MakeMonth) -> None:
+    for name, into in ROLLED.items():
+        connection.execute(delete(into).where(_rolled(into, MONTH, cluster), into.c.day == first))
+        if name == "usage":
+            days = select(*into.columns).where(_days_of_month(into, cluster, first))
+            upsert(connection, into, make_month(first, connection.execute(days).all()))
+        else:
+            names = into.columns.keys()
+            connection.execute(insert(connection, into).from_select(names, _of_month(into, cluster, first)))
 
 
 def _of_month(of: Table, cluster: str, first: date) -> Select[Any]:
     """The days of a month added up, with the columns of the table in their order."""
-    _, after = month_of(first)
     said = {"span": literal(MONTH), "day": literal(first, of.c.day.type)}
     keys = [column for column in of.primary_key if column.name not in said]
+    columns = [said.get(column.name, column) for column in of.primary_key]
     values = [func.sum(column) for column in of.columns if not column.primary_key]
-    days = and_(_of(of, DAY, cluster), of.c.day >= first, of.c.day < after)
-    return select(*said.values(), *keys, *values).where(days).group_by(*keys)
+    return select(*columns, *values).where(_days_of_month(of, cluster, first)).group_by(*keys)
+
+
+def _days_of_month(of: Table, cluster: str, first: date) -> ColumnElement[bool]:
+    _, after = month_of(first)
+    return and_(_rolled(of, DAY, cluster), of.c.day >= first, of.c.day < after)
+
+
+def _rolled(table: Table, span: Span, cluster: str) -> ColumnElement[bool]:
+    """All cuts by name, for those of the index come before the days."""
+    of = _of(table, span, cluster)
+    return and_(of, table.c.cut.in_(CUTS)) if "cut" in table.c else of
 
 
 def _of(table: Table, span: Span, cluster: str) -> ColumnElement[bool]:

@@ -1,7 +1,8 @@
 """The ledger's tables of the roll-up: days and months of usage, and what of it is to be made anew.
 
 A row's ``span`` says how long the time is that begins at its ``day``: `DAY` or `MONTH` of
-`hybrid_hpc.usage.days`.
+`hybrid_hpc.usage.days`. Its ``cut``, of `hybrid_hpc.usage.cuts`, says which columns are told apart; the
+others are ''. So what lies in a time is there once for each cut.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from hybrid_hpc.ledger.tables import Base
 
 
 class UsageRolled(Base):
-    """What was used in one span: sums by whom; the columns of `aggregate.SUMS`."""
+    """What was used in one span: sums by whom; the columns of `aggregate.SUMS`.
+
+    Then how many lives ended with a wait, and with a slowdown, in which of `hybrid_hpc.usage.buckets`.
+    """
 
     __tablename__ = "usage_rolled"
 
     span: Mapped[str] = mapped_column(primary_key=True)
+    cut: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     cluster: Mapped[str] = mapped_column(primary_key=True)
     partition: Mapped[str] = mapped_column(primary_key=True)
@@ -35,22 +40,8 @@ class UsageRolled(Base):
     used_core_h: Mapped[float]
     had_core_h: Mapped[float]
     memory: Mapped[float]
-
-
-class UsageRolledBucket(Base):
-    """How many lives ended in one span with a wait, or a slowdown, in one of `hybrid_hpc.usage.buckets`."""
-
-    __tablename__ = "usage_rolled_buckets"
-
-    span: Mapped[str] = mapped_column(primary_key=True)
-    day: Mapped[date] = mapped_column(primary_key=True)
-    cluster: Mapped[str] = mapped_column(primary_key=True)
-    partition: Mapped[str] = mapped_column(primary_key=True)
-    project: Mapped[str] = mapped_column(primary_key=True)
-    person: Mapped[str] = mapped_column(primary_key=True)
-    measure: Mapped[str] = mapped_column(primary_key=True)
-    bucket: Mapped[int] = mapped_column(primary_key=True)
-    lives: Mapped[int]
+    waits: Mapped[bytes]
+    slowdowns: Mapped[bytes]
 
 
 class UsageRolledCause(Base):
@@ -59,6 +50,7 @@ class UsageRolledCause(Base):
     __tablename__ = "usage_rolled_causes"
 
     span: Mapped[str] = mapped_column(primary_key=True)
+    cut: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     cluster: Mapped[str] = mapped_column(primary_key=True)
     partition: Mapped[str] = mapped_column(primary_key=True)

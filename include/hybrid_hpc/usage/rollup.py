@@ -8,7 +8,7 @@ from itertools import groupby
 
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.rollup import Mark
-from hybrid_hpc.usage.daily import days_of_usage
+from hybrid_hpc.usage.daily import days_of_usage, month_of_usage
 from hybrid_hpc.usage.days import DAY, MONTH
 
 AT_ONCE = 7  # days whose jobs are in memory together
@@ -24,7 +24,7 @@ def roll_up(ledger: Ledger, first: date = date.min, after: date = date.max) -> i
         ledger.roll_up_days(cluster, days, days_of_usage)
     for mark in ledger.marks(first, after):
         if mark.span == MONTH:
-            ledger.roll_up_month(mark.cluster, mark.day)
+            ledger.roll_up_month(mark.cluster, mark.day, month_of_usage)
     return len(marks)
 
 

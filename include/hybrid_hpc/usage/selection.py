@@ -6,7 +6,7 @@ the roll-up, so its quantiles lie within `buckets.ERROR` (2.5 %) of those of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,8 +15,9 @@ import pandas as pd
 
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.usage.aggregate import COUNTS, QUANTILES, SUMS, table_of
-from hybrid_hpc.usage.buckets import quantile_of
+from hybrid_hpc.usage.buckets import Integers, counted, quantile_of
 from hybrid_hpc.usage.capacity import STOOD, utilisation_of
+from hybrid_hpc.usage.daily import PACKED
 from hybrid_hpc.usage.days import Extract, days_of, midnight
 from hybrid_hpc.usage.frames import Period
 from hybrid_hpc.usage.rollup import roll_up
@@ -26,7 +27,7 @@ Column = Literal["cluster", "partition", "project", "person"]
 By = Column | Period
 COLUMNS: tuple[Column, ...] = get_args(Column)
 PERIODS: tuple[Period, ...] = get_args(Period)
-_PLACES = [f"{name} {what}" for name in QUANTILES for what in ("below", "above", "lives")]
+Found = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,13 @@ def usage_by(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataF
 def rolled_usage(ledger: Ledger, selection: Selection, by: Sequence[By]) -> pd.DataFrame:
     """`usage_by` as far as it is rolled up, which is told by the ledger's marks."""
     added = sums_by(ledger, selection, by)
-    places = _table(ledger.rolled_ranks(selection.extract, by, QUANTILES), by, _PLACES, selection)
-    places = places.reindex(added.index)
-    ranks = {
-        name: quantile_of(
-            places[f"{name} below"], places[f"{name} above"], lives=places[f"{name} lives"], part=part
-        )
-        for name, (_, part) in QUANTILES.items()
+    found = ledger.rolled_waits(selection.extract, by)
+    lines = _lines(found, by, selection.window, added)
+    counts = {
+        measure: counted([row[column] for row in found], lines, len(added))
+        for measure, column in PACKED.items()
     }
+    ranks = {name: quantile_of(counts[measure], part) for name, (measure, part) in QUANTILES.items()}
     return table_of(added, pd.DataFrame(ranks, index=added.index))
 
 
@@ -90,14 +90,23 @@ def utilisation_by(ledger: Ledger, selection: Selection, by: Sequence[By], each_
     return utilisation_of(_table(found, by, STOOD, selection), each_s)
 
 
-def _table(
-    found: list[dict[str, Any]], by: Sequence[str], figures: Sequence[str], selection: Selection
-) -> pd.DataFrame:
+def _lines(found: Found, by: Sequence[str], window: Window, added: pd.DataFrame) -> Integers:
+    """The line of ``added`` to which each row belongs; -1 for a group that was rolled up only just now."""
+    if not by:
+        return np.zeros(len(found), np.int64)
+    return added.index.get_indexer(_keys(found, by, window).set_index([*by]).index).astype(np.int64)
+
+
+def _table(found: Found, by: Sequence[str], figures: Sequence[str], selection: Selection) -> pd.DataFrame:
     """The figures as floats, NaN where there is none."""
-    keys = {name: _key([row[name] for row in found], name, selection.window) for name in by}
     values = {name: np.array([row[name] for row in found], dtype=float) for name in figures}
-    frame = pd.DataFrame({**keys, **values})
-    return frame.set_index(list(by)).sort_index() if by else frame
+    if not by:
+        return pd.DataFrame(values)
+    return _keys(found, by, selection.window).assign(**values).set_index([*by]).sort_index()
+
+
+def _keys(found: Found, by: Sequence[str], window: Window) -> pd.DataFrame:
+    return pd.DataFrame({name: _key([row[name] for row in found], name, window) for name in by})
 
 
 def _key(values: Sequence[Any], name: str, window: Window) -> Sequence[Any] | pd.DatetimeIndex:

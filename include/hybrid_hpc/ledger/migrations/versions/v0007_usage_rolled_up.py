@@ -20,7 +20,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
-    *("usage_rolled", "usage_rolled_buckets", "usage_rolled_causes", "usage_rolled_samples"),
+    *("usage_rolled", "usage_rolled_causes", "usage_rolled_samples"),
     *("usage_marks", "usage_longest", "usage_findings"),
 )
 WHO = ("cluster", "partition", "project", "person")
@@ -39,12 +39,10 @@ SAMPLES = sa.table("usage_samples", sa.column("cluster", sa.Text()), sa.column("
 
 def upgrade() -> None:
     """Makes the tables, and marks what they lack."""
-    _make_rolled("usage_rolled", WHO, *map(_count, ("jobs", "failed", "memory_known")), *map(_number, _SUMS))
-    _make_rolled(
-        "usage_rolled_buckets", (*WHO, "measure"), _count("bucket"), _count("lives"), key=("bucket",)
-    )
-    _make_rolled("usage_rolled_causes", (*WHO, "cause"), _count("lives"))
-    _make_rolled("usage_rolled_samples", ("cluster", "partition"), *map(_number, _STOOD))
+    counts = map(_count, ("jobs", "failed", "memory_known"))
+    _make_rolled("usage_rolled", ("cut",), WHO, *counts, *map(_number, _SUMS), *map(_packed, _PACKED))
+    _make_rolled("usage_rolled_causes", ("cut",), (*WHO, "cause"), _count("lives"))
+    _make_rolled("usage_rolled_samples", (), ("cluster", "partition"), *map(_number, _STOOD))
     _make_the_others()
     _mark_everything()
 
@@ -56,14 +54,13 @@ def downgrade() -> None:
 
 
 _SUMS = ("core_h", "cpu_h", "gpu_h", "cost_usd", "used_core_h", "had_core_h", "memory")
+_PACKED = ("waits", "slowdowns")
 _STOOD = ("seen_s", "cores_s", "cores_busy_s", "jobs_waiting_s")
 
 
-def _make_rolled(
-    name: str, who: tuple[str, ...], *columns: sa.Column[Any], key: tuple[str, ...] = ()
-) -> None:
-    primary = sa.PrimaryKeyConstraint("span", "day", *who, *key, name=f"pk_{name}")
-    op.create_table(name, _text("span"), _day(), *map(_text, who), *columns, primary)
+def _make_rolled(name: str, cut: tuple[str, ...], who: tuple[str, ...], *columns: sa.Column[Any]) -> None:
+    primary = sa.PrimaryKeyConstraint("span", *cut, "day", *who, name=f"pk_{name}")
+    op.create_table(name, _text("span"), *map(_text, cut), _day(), *map(_text, who), *columns, primary)
 
 
 def _make_the_others() -> None:
@@ -125,3 +122,7 @@ def _count(name: str) -> sa.Column[int]:
 
 def _number(name: str) -> sa.Column[float]:
     return sa.Column(name, sa.Float(), nullable=False)
+
+
+def _packed(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary(), nullable=False)
