@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import ConsoleMessage, FrameLocator, Page, expect
 
-from tests.e2e.house import House, new_gate, waits_at
+from tests.e2e.house import House, waits_at
 from tests.e2e.scientist import Run
 
 Scheme = Literal["light", "dark"]
@@ -47,19 +47,20 @@ def frame(page: Page) -> FrameLocator:
 def test_a_running_job_is_on_the_page_and_leaves_it_by_itself_when_it_ends(
     page: Page, house: House, complaints: list[str]
 ) -> None:
-    gate = new_gate()
-    run = house.scientist.start(name="on-the-page", script=waits_at(gate), cluster="onprem", walltime="10")
-    row = house.until_running(run)
-    page.get_by_role("link", name="HPC", exact=True).click()
-    page.wait_for_url("**/plugin/hpc**")
-    shown = frame(page).locator(f"tr[data-token={row.token}]")
-    expect(shown).to_contain_text("on-the-page")
-    expect(shown.locator(".chip")).to_have_text("running")
-    expect(shown).to_contain_text("running on node")
-    expect(shown).to_contain_text("scientist")
-    expect(frame(page).get_by_text("On-premises cluster")).to_be_visible()
+    with house.closed_gate("onprem") as gate:
+        run = house.scientist.start(
+            name="on-the-page", script=waits_at(gate), cluster="onprem", walltime="10"
+        )
+        row = house.until_running(run)
+        page.get_by_role("link", name="HPC", exact=True).click()
+        page.wait_for_url("**/plugin/hpc**")
+        shown = frame(page).locator(f"tr[data-token={row.token}]")
+        expect(shown).to_contain_text("on-the-page")
+        expect(shown.locator(".chip")).to_have_text("running")
+        expect(shown).to_contain_text("running on node")
+        expect(shown).to_contain_text("scientist")
+        expect(frame(page).get_by_text("On-premises cluster")).to_be_visible()
 
-    house.open_gate("onprem", gate)
     assert house.ended(run) == ["success"]
     expect(shown).to_have_count(0)  # nobody reloads
     expect(frame(page).locator("#notice")).to_be_hidden()
@@ -67,15 +68,14 @@ def test_a_running_job_is_on_the_page_and_leaves_it_by_itself_when_it_ends(
 
 
 def test_the_way_to_a_run_turns_airflows_own_window_and_not_the_frame(page: Page, house: House) -> None:
-    gate = new_gate()
-    run = house.scientist.start(name="linked", script=waits_at(gate), cluster="onprem", walltime="10")
-    row = house.until_running(run)
-    page.goto(f"{house.stack.airflow.url}/plugin/hpc")
-    link = frame(page).locator(f"tr[data-token={row.token}] a.run")
-    link.click()
-    page.wait_for_url(f"{house.stack.airflow.url}/dags/{run.dag_id}/runs/{run.run_id}")
-    expect(page.get_by_text("Choose cluster").last).to_be_visible()
-    house.open_gate("onprem", gate)
+    with house.closed_gate("onprem") as gate:
+        run = house.scientist.start(name="linked", script=waits_at(gate), cluster="onprem", walltime="10")
+        row = house.until_running(run)
+        page.goto(f"{house.stack.airflow.url}/plugin/hpc")
+        link = frame(page).locator(f"tr[data-token={row.token}] a.run")
+        link.click()
+        page.wait_for_url(f"{house.stack.airflow.url}/dags/{run.dag_id}/runs/{run.run_id}")
+        expect(page.get_by_text("Choose cluster").last).to_be_visible()
     house.ended(run)
 
 
@@ -159,17 +159,16 @@ def test_the_pages_fit_on_a_phone_and_on_a_laptop_by_day_and_by_night(
 
 
 def test_a_cluster_is_told_by_the_minute_while_a_job_runs(page: Page, house: House) -> None:
-    gate = new_gate()
-    run = house.scientist.start(
-        name="busy", script=waits_at(gate), cluster="onprem", walltime="10", tasks_per_node=16
-    )
-    house.until_running(run)
-    page.goto(f"{house.stack.airflow.url}/plugin/hpc")
-    card = frame(page).locator("[data-cluster=onprem]")
-    expect(card.locator(".key.busy")).to_have_text("1 busy")
-    expect(card).to_contain_text("16 of 96 busy")
-    expect(card.locator(".money")).to_contain_text("about 0.32 USD an hour")
-    house.open_gate("onprem", gate)
+    with house.closed_gate("onprem") as gate:
+        run = house.scientist.start(
+            name="busy", script=waits_at(gate), cluster="onprem", walltime="10", tasks_per_node=16
+        )
+        house.until_running(run)
+        page.goto(f"{house.stack.airflow.url}/plugin/hpc")
+        card = frame(page).locator("[data-cluster=onprem]")
+        expect(card.locator(".key.busy")).to_have_text("1 busy")
+        expect(card).to_contain_text("16 of 96 busy")
+        expect(card.locator(".money")).to_contain_text("about 0.32 USD an hour")
     house.ended(run)
 
 

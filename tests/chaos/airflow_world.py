@@ -101,17 +101,21 @@ class AirflowWorld:
         os.kill(killed, signal.SIGKILL)
         until(lambda: _pid(folder, part) != killed, f"a new {part}")
 
-    def kill_postgres(self) -> None:
-        """SIGKILL of the server of both databases, which nobody starts again."""
+    @contextmanager
+    def lost_postgres(self) -> Iterator[None]:
+        """SIGKILL of the server of both databases, which nobody starts again meanwhile.
+
+        In the end it is started, with whatever of Airflow has given up without it, as an operator does.
+        """
         postgres = self.house.stack.postgres
         assert postgres.pid
         os.kill(postgres.pid, signal.SIGKILL)
         until(lambda: not postgres.running, "the end of PostgreSQL")
-
-    def bring_back_postgres(self) -> None:
-        """Starts it, and whatever of Airflow has given up without it, as an operator does."""
-        self.house.stack.postgres.up()
-        self.until_all_live(datetime.now(UTC))
+        try:
+            yield
+        finally:
+            postgres.up()
+            self.until_all_live(datetime.now(UTC))
 
     def until_all_live(self, since: datetime) -> None:
         """Waits for a sign of life of every part; what has died for good is started again."""

@@ -17,7 +17,7 @@ import pytest
 from hybrid_hpc.jobs import JobState
 from tests.chaos.airflow_world import CLUSTER, IN_DOUBT, PARTS, SCRIPT, SUBMIT, AirflowWorld
 from tests.crash_points import POINTS
-from tests.e2e.house import House, new_gate, until, waits_at
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -125,20 +125,20 @@ class Survivors:
 
 @pytest.fixture(scope="module")
 def survivors(world: AirflowWorld, killed: Killed) -> Survivors:
-    house, gate = world.house, new_gate()
-    ran = world.start("runs", script=_script(gate), walltime="30")
-    house.until_running(ran)
-    waited = world.start("waits", nodes=4, tasks_per_node=16)
-    house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
-    survivors = Survivors(ran, waited, {})
-    for part in PARTS:
-        if part == "scheduler":  # its end is that of every worker: not yet while some wait in doubt
-            _until_sure(world, killed)
-        world.kill(part)
-        survivors.after[part] = _outage(world, survivors)
-    world.kill_postgres()
-    house.open_gate(CLUSTER, gate)
-    world.bring_back_postgres()
+    house = world.house
+    with house.closed_gate(CLUSTER) as gate:
+        ran = world.start("runs", script=_script(gate), walltime="30")
+        house.until_running(ran)
+        waited = world.start("waits", nodes=4, tasks_per_node=16)
+        house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
+        survivors = Survivors(ran, waited, {})
+        for part in PARTS:
+            if part == "scheduler":  # its end is that of every worker: not yet while some wait in doubt
+                _until_sure(world, killed)
+            world.kill(part)
+            survivors.after[part] = _outage(world, survivors)
+        with world.lost_postgres():
+            house.open_gate(CLUSTER, gate)
     return survivors
 
 
@@ -201,22 +201,19 @@ def test_a_run_that_is_failed_while_its_retry_waits_is_never_sent(
 @pytest.fixture(scope="module")
 def behind_the_door(world: AirflowWorld, survivors: Survivors) -> Iterator[dict[str, Run]]:
     """A running and a waiting job, whose runs were failed while the head node's sshd was away."""
-    house, gate = world.house, new_gate()
-    ran = world.start("door runs", script=_script(gate), walltime="30")
-    house.until_running(ran)
-    waited = world.start("door waits", nodes=4, tasks_per_node=16)
-    house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
-    house.close_door(CLUSTER)
-    try:
-        for run in (ran, waited):
-            house.scientist.fail(*run)
-        for run in (ran, waited):
-            until(lambda run=run: house.job(run).cancel_wished, f"the wish to cancel {run}")  # type: ignore[misc]
-    finally:
-        house.open_door(CLUSTER)
-    house.scientist.start("hpc_reconcile")
-    yield {"ran": ran, "waited": waited}
-    house.open_gate(CLUSTER, gate)
+    house = world.house
+    with house.closed_gate(CLUSTER) as gate:
+        ran = world.start("door runs", script=_script(gate), walltime="30")
+        house.until_running(ran)
+        waited = world.start("door waits", nodes=4, tasks_per_node=16)
+        house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
+        with house.closed_door(CLUSTER):
+            for run in (ran, waited):
+                house.scientist.fail(*run)
+            for run in (ran, waited):
+                until(lambda run=run: house.job(run).cancel_wished, f"the wish to cancel {run}")  # type: ignore[misc]
+        house.scientist.start("hpc_reconcile")
+        yield {"ran": ran, "waited": waited}
 
 
 def test_a_wish_to_cancel_reaches_a_cluster_that_did_not_answer_when_it_does(

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import psutil  # type: ignore[import-untyped]
@@ -15,7 +16,7 @@ import pytest
 from hybrid_hpc.ledger import JobRow
 from tests.chaos.airflow_world import CLUSTER, SCRIPT, SUBMIT, AirflowWorld
 from tests.crash_points import POINTS
-from tests.e2e.house import House, new_gate, until, waits_at
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
@@ -61,17 +62,17 @@ def _check_later(world: AirflowWorld, run: Run) -> None:
 
 def test_five_minutes_without_the_databases_cost_no_job(world: AirflowWorld) -> None:
     """The one that ran has ended, the one that waited has run, and one was being submitted."""
-    house, gate = world.house, new_gate()
-    ran = world.start("runs long", script=waits_at(gate, SCRIPT.partition("\n")[2]), walltime="30")
-    house.until_running(ran)
-    waited = world.start("waits long", nodes=4, tasks_per_node=16)
-    house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
-    submitted = world.start("submits long")
-    with world.in_flight(submitted):
-        world.kill_postgres()  # the answer of sbatch finds no ledger
-    house.open_gate(CLUSTER, gate)
-    time.sleep(AWAY_S)
-    world.bring_back_postgres()
+    house = world.house
+    with house.closed_gate(CLUSTER) as gate, ExitStack() as away:
+        ran = world.start("runs long", script=waits_at(gate, SCRIPT.partition("\n")[2]), walltime="30")
+        house.until_running(ran)
+        waited = world.start("waits long", nodes=4, tasks_per_node=16)
+        house.until_told(waited, f"{CLUSTER}.wait_in_queue", "pending")
+        submitted = world.start("submits long")
+        with world.in_flight(submitted):
+            away.enter_context(world.lost_postgres())  # the answer of sbatch finds no ledger
+        house.open_gate(CLUSTER, gate)
+        time.sleep(AWAY_S)
     for run in (ran, waited, submitted):
         _check_later(world, run)
 

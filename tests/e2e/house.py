@@ -108,6 +108,18 @@ class House:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip().upper()
 
+    @contextmanager
+    def closed_gate(self, cluster: str) -> Iterator[str]:
+        """A new gate, for jobs that run `waits_at` it; open in the end whatever happens.
+
+        Else they would hold the cluster's nodes for hours, and all tests that follow would wait in vain.
+        """
+        gate = new_gate()
+        try:
+            yield gate
+        finally:
+            self.open_gate(cluster, gate)
+
     def open_gate(self, cluster: str, gate: str) -> None:
         """Lets jobs go on that run `waits_at` this gate."""
         (self.site(cluster).files / "scratch" / "hybrid-hpc" / gate).touch()
@@ -130,30 +142,44 @@ class House:
     def site(self, cluster: str) -> ClusterLayout:
         return next(each for each in self.stack.lab.layout.clusters if each.name == cluster)
 
-    def close_door(self, cluster: str) -> None:
-        """Stops the head node's sshd, and with it every connection."""
+    @contextmanager
+    def closed_door(self, cluster: str) -> Iterator[None]:
+        """The head node's sshd is away meanwhile, and with it every connection."""
         processes.stop(self.stack.lab.folder, f"{cluster}-sshd")
+        try:
+            yield
+        finally:
+            ssh.start(self.site(cluster))
+            ssh.wait(self.site(cluster))
 
-    def open_door(self, cluster: str) -> None:
-        ssh.start(self.site(cluster))
-        ssh.wait(self.site(cluster))
-
-    def lose_cyclecloud(self) -> None:
-        """Kills the server alone: its VMs live on."""
+    @contextmanager
+    def lost_cyclecloud(self) -> Iterator[None]:
+        """The server alone is killed, and comes back in the end: its VMs live on."""
         folder = self.stack.lab.folder
         _kill(folder, cloud.NAME)
         gone = "the end of CycleCloud"
         processes.wait_until(lambda: not processes.alive(folder, cloud.NAME), deadline_s=10, what=gone)
-
-    def bring_back_cyclecloud(self) -> None:
-        cloud.start(self.stack.lab.layout)
-        cloud.wait(self.stack.lab.layout)
+        try:
+            yield
+        finally:
+            cloud.start(self.stack.lab.layout)
+            cloud.wait(self.stack.lab.layout)
 
     def misbehave(self, **faults: object) -> None:
         """Tells CycleCloud to; see docs/cyclecloud-server.md. Nothing: to behave again."""
         with self._cyclecloud() as http:
             answer = http.post("/lab/faults", json=faults) if faults else http.delete("/lab/faults")
         answer.raise_for_status()
+
+    @contextmanager
+    def misbehaving(self, **faults: object) -> Iterator[None]:
+        """It misbehaves meanwhile, and behaves in the end whatever happens."""
+        try:
+            if faults:
+                self.misbehave(**faults)
+            yield
+        finally:
+            self.misbehave()
 
     def cloud_nodes(self) -> list[str]:
         """The names of the nodes that CycleCloud has."""

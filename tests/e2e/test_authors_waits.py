@@ -36,11 +36,8 @@ def test_nodes_come_for_a_task_that_waits_for_them_and_go_when_nobody_uses_them(
 
 
 def test_nodes_that_cannot_come_fail_the_task_in_azures_words(house: House) -> None:
-    house.misbehave(quota_cores=0)
-    try:
+    with house.misbehaving(quota_cores=0):
         run = house.scientist.start("authors_no_nodes")
         assert house.ended(run) == ["failed"]
-    finally:
-        house.misbehave()
     told = house.scientist.told(run, "bring_nodes")
     assert "given up after 0:00:10: 0 of 1 up; the Azure quota of" in told

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from hybrid_hpc.jobs import JobState
-from hybrid_hpc.ledger import ScaleRow
-from tests.e2e.house import House, new_gate, until, waits_at
+from hybrid_hpc.ledger import JobRow, ScaleRow
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 # Small enough for both clusters; premises are cheaper, so it goes there first, closed or not.
@@ -126,44 +126,49 @@ EVICTED = {
 @pytest.fixture(scope="module")
 def refused(house: House) -> Iterator[dict[str, Run]]:
     """Jobs that went to Azure, since premises are full for hours, and that Azure cannot run; by cause."""
-    start, gate = house.scientist.start, new_gate()
+    start = house.scientist.start
     all_nodes = {"nodes": 4, "tasks_per_node": 16}
-    fills = {"cluster": "onprem", "script": waits_at(gate), "walltime": "10:00:00"}
-    full = [start(name="fills", **fills, **all_nodes), start(name="fills-gpus", **fills, gpus_per_node=4)]
-    for each in full:
-        house.until_running(each)
-    until(lambda: not house.cloud_nodes(), "an Azure without nodes from before")
-    house.misbehave(no_capacity=["gpu"], boot_fail={"hpc": "no route to /sched"})
-    runs = {
-        "evictions": start(name="evicted", **EVICTED),
-        "quota": start(name="quota", script=SMALL["script"], walltime="10", **all_nodes),
-        "no capacity": start(name="capacity", gpus_per_node=1, **SMALL),
-        "failed boots": start(name="boots", memory_per_node="40G", **SMALL),
-    }
-    house.until_state(runs["quota"], "choose_cluster", "success")
-    house.misbehave(quotas={"Standard_F16s_v2": 0})
-    _evict_until_it_moves(house, runs["evictions"])
-    for run in runs.values():
-        house.until_state(run, "choose_again", "success")
-    house.misbehave()
-    house.open_gate("onprem", gate)
-    house.ended(*runs.values(), *full)
+    with house.closed_gate("onprem") as gate, house.misbehaving():
+        fills = {"cluster": "onprem", "script": waits_at(gate), "walltime": "10:00:00"}
+        full = [start(name="fills", **fills, **all_nodes), start(name="fills-gpus", **fills, gpus_per_node=4)]
+        for each in full:
+            house.until_running(each)
+        until(lambda: not house.cloud_nodes(), "an Azure without nodes from before")
+        house.misbehave(no_capacity=["gpu"], boot_fail={"hpc": "no route to /sched"})
+        runs = {
+            "evictions": start(name="evicted", **EVICTED),
+            "quota": start(name="quota", script=SMALL["script"], walltime="10", **all_nodes),
+            "no capacity": start(name="capacity", gpus_per_node=1, **SMALL),
+            "failed boots": start(name="boots", memory_per_node="40G", **SMALL),
+        }
+        house.until_state(runs["quota"], "choose_cluster", "success")
+        house.misbehave(quotas={"Standard_F16s_v2": 0})
+        _evict_until_it_moves(house, runs["evictions"])
+        for run in runs.values():
+            house.until_state(run, "choose_again", "success")
+        house.open_gate("onprem", gate)
+        house.ended(*runs.values(), *full)
     yield runs
 
 
 def _evict_until_it_moves(house: House, run: Run) -> None:
     """Takes every node away on which the job runs, once its end is waited for."""
-    evicted: set[str] = set()
+    evicted: set[tuple[str, int]] = set()
 
     def moves() -> bool:
         states = house.scientist.states(run)
-        row = house.row_if(run, lambda row: row.state.started and row.token not in evicted)
+        row = house.row_if(run, lambda row: row.state.started and _life(row) not in evicted)
         if row and row.node_names and states.get("azure.wait_for_completion") == "deferred":
-            evicted.add(row.token)
+            evicted.add(_life(row))
             house.misbehave(evict=list(row.node_names))
         return states.get("choose_again") == "success"
 
     until(moves, "the evicted job to move")
+
+
+def _life(row: JobRow) -> tuple[str, int]:
+    """Slurm may send a job to a node that is gone already, and starts it again when it finds out."""
+    return row.token, row.restarts
 
 
 @pytest.mark.parametrize("cause", WHY)

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from hybrid_hpc.jobs import JobState
-from tests.e2e.house import House, new_gate, until, waits_at
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 BOOT_S = 10.0  # long enough for the wait to begin while the node boots
@@ -33,21 +33,24 @@ class Jobs:
 @pytest.fixture(scope="module")
 def jobs(house: House) -> Iterator[Jobs]:
     """All at once; the first three wait on premises together before the gate opens."""
-    start, gate = house.scientist.start, new_gate()
+    start = house.scientist.start
     terms = {"cluster": "onprem", "walltime": "10"}
-    house.misbehave(boot_s=BOOT_S)
-    large = start(name="large", script="#!/bin/bash\nhostname\n", tasks_per_node=96, walltime="10")
-    completes = start(
-        name="completes", script=waits_at(gate, ANSWER), cpus_per_task=4, outputs=["*.txt", "none.*"], **terms
-    )
-    fails = start(name="fails", script=waits_at(gate, FAILS), **terms)
-    array = start(name="array", script=waits_at(gate, ARRAY), array="0-3", outputs=["part.*"], **terms)
-    for run in (completes, fails, array):
-        house.until_state(run, "onprem.wait_for_completion", "deferred")
-    connections = _watched_connections(house)
-    house.open_gate("onprem", gate)
-    house.ended(completes, fails, array, large)
-    house.misbehave()
+    with house.closed_gate("onprem") as gate, house.misbehaving(boot_s=BOOT_S):
+        large = start(name="large", script="#!/bin/bash\nhostname\n", tasks_per_node=96, walltime="10")
+        completes = start(
+            name="completes",
+            script=waits_at(gate, ANSWER),
+            cpus_per_task=4,
+            outputs=["*.txt", "none.*"],
+            **terms,
+        )
+        fails = start(name="fails", script=waits_at(gate, FAILS), **terms)
+        array = start(name="array", script=waits_at(gate, ARRAY), array="0-3", outputs=["part.*"], **terms)
+        for run in (completes, fails, array):
+            house.until_state(run, "onprem.wait_for_completion", "deferred")
+        connections = _watched_connections(house)
+        house.open_gate("onprem", gate)
+        house.ended(completes, fails, array, large)
     yield Jobs(completes, fails, large, array, connections)
 
 

@@ -28,26 +28,26 @@ class ClosedDoor:
 
 @pytest.fixture(scope="module")
 def closed_door(house: House) -> Iterator[ClosedDoor]:
-    start, gate = house.scientist.start, new_gate()
+    start = house.scientist.start
     whole = {"cluster": "onprem", "nodes": 4, "tasks_per_node": 16, "walltime": "10"}
-    running = start(name="running", script=waits_at(gate), **whole)
-    house.until_state(running, "onprem.wait_for_completion", "deferred")
-    waiting = start(name="waiting", script="#!/bin/bash\nhostname\n", **whole)
-    house.until_told(waiting, "onprem.wait_in_queue", "pending")
-    house.close_door("onprem")
-    anywhere = start(name="anywhere", **TERMS)
-    pinned = start(name="pinned", cluster="onprem", **TERMS)
-    house.until_told(running, "onprem.wait_for_completion", "does not answer")
-    house.until_told(waiting, "onprem.wait_in_queue", "does not answer")
-    house.until_state(pinned, "choose_cluster", "up_for_reschedule")
-    away = {
-        "running": house.scientist.states(running)["onprem.wait_for_completion"],
-        "waiting": house.scientist.states(waiting)["onprem.wait_in_queue"],
-    }
-    house.open_gate("onprem", gate)
-    house.until_state(anywhere, "azure.submit", "success")
-    house.open_door("onprem")
-    house.ended(running, waiting, anywhere, pinned)
+    with house.closed_gate("onprem") as gate:
+        running = start(name="running", script=waits_at(gate), **whole)
+        house.until_state(running, "onprem.wait_for_completion", "deferred")
+        waiting = start(name="waiting", script="#!/bin/bash\nhostname\n", **whole)
+        house.until_told(waiting, "onprem.wait_in_queue", "pending")
+        with house.closed_door("onprem"):
+            anywhere = start(name="anywhere", **TERMS)
+            pinned = start(name="pinned", cluster="onprem", **TERMS)
+            house.until_told(running, "onprem.wait_for_completion", "does not answer")
+            house.until_told(waiting, "onprem.wait_in_queue", "does not answer")
+            house.until_state(pinned, "choose_cluster", "up_for_reschedule")
+            away = {
+                "running": house.scientist.states(running)["onprem.wait_for_completion"],
+                "waiting": house.scientist.states(waiting)["onprem.wait_in_queue"],
+            }
+            house.open_gate("onprem", gate)
+            house.until_state(anywhere, "azure.submit", "success")
+        house.ended(running, waiting, anywhere, pinned)
     yield ClosedDoor(running, waiting, anywhere, pinned, away)
 
 
@@ -98,29 +98,28 @@ class Troubles:
 @pytest.fixture(scope="module")
 def troubles(house: House) -> Iterator[Troubles]:
     on_azure = {"cluster": "azure", **TERMS}
-    start, gate = house.scientist.start, new_gate()
-    steady = start(name="steady", cluster="onprem", script=waits_at(gate), walltime="10")
-    spot = _evicted(house, {}, name="spot", tasks_per_node=16, spot="allowed")
-    # Last, and with slow boots from then on: else the job that is to wait for a large node would find one.
-    faults = {"boot_s": BOOT_S, "no_capacity": ["gpu"]}
-    evicted = _evicted(house, faults, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
-    lost = house.job(evicted)
-    until(lambda: "NODE_FAIL" in house.accounting("azure", lost.token).values(), "Slurm to miss the node")
-    placed = start(name="placed", tasks_per_node=96, **on_azure)
-    gpu = start(name="gpu", gpus_per_node=1, **on_azure)
-    house.until_told(gpu, "azure.wait_in_queue", "no capacity")
-    house.until_told(placed, "azure.wait_in_queue", "boot")
-    house.lose_cyclecloud()
-    late = start(name="late", tasks_per_node=96, **on_azure)
-    house.until_told(placed, "azure.wait_in_queue", "CycleCloud does not answer")
-    house.until_state(late, "choose_cluster", "up_for_reschedule")
-    house.bring_back_cyclecloud()
-    house.until_state(steady, "onprem.wait_for_completion", "deferred")
-    house.kill_triggerer()
-    house.open_gate("onprem", gate)
-    house.ended(steady, placed, late, gpu, evicted, spot)
-    yield Troubles(gpu, evicted, spot, placed, late, steady)
-    house.misbehave()
+    start = house.scientist.start
+    with house.closed_gate("onprem") as gate, house.misbehaving():
+        steady = start(name="steady", cluster="onprem", script=waits_at(gate), walltime="10")
+        spot = _evicted(house, {}, name="spot", tasks_per_node=16, spot="allowed")
+        # Last, and with slow boots from then on: else the job that waits for a large node would find one.
+        faults = {"boot_s": BOOT_S, "no_capacity": ["gpu"]}
+        evicted = _evicted(house, faults, name="evicted", tasks_per_node=96, on_node_failure="resubmit")
+        lost = house.job(evicted)
+        until(lambda: "NODE_FAIL" in house.accounting("azure", lost.token).values(), "Slurm to miss the node")
+        placed = start(name="placed", tasks_per_node=96, **on_azure)
+        gpu = start(name="gpu", gpus_per_node=1, **on_azure)
+        house.until_told(gpu, "azure.wait_in_queue", "no capacity")
+        house.until_told(placed, "azure.wait_in_queue", "boot")
+        with house.lost_cyclecloud():
+            late = start(name="late", tasks_per_node=96, **on_azure)
+            house.until_told(placed, "azure.wait_in_queue", "CycleCloud does not answer")
+            house.until_state(late, "choose_cluster", "up_for_reschedule")
+        house.until_state(steady, "onprem.wait_for_completion", "deferred")
+        house.kill_triggerer()
+        house.open_gate("onprem", gate)
+        house.ended(steady, placed, late, gpu, evicted, spot)
+        yield Troubles(gpu, evicted, spot, placed, late, steady)
 
 
 def _evicted(house: House, faults: Mapping[str, object], **asked: object) -> Run:

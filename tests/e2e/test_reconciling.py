@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hybrid_hpc.jobs import JobState
-from tests.e2e.house import House, new_gate, until, waits_at
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 
@@ -22,9 +22,8 @@ def test_a_new_installation_is_reconciled_at_once(house: House) -> None:
 @pytest.fixture
 def gate(house: House) -> Iterator[str]:
     """Open in the end, whatever happens: what waits there would take a core from the tests that follow."""
-    closed = new_gate()
-    yield closed
-    house.open_gate("onprem", closed)
+    with house.closed_gate("onprem") as closed:
+        yield closed
 
 
 def test_the_job_of_a_deleted_run_is_ended_settled_and_told(house: House, gate: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import JobRow
-from tests.e2e.house import House, new_gate, until, waits_at
+from tests.e2e.house import House, until, waits_at
 from tests.e2e.scientist import Run
 
 CANCEL_S = 60.0
@@ -27,22 +27,21 @@ class Stopped:
 def stopped(house: House) -> Iterator[dict[str, Stopped]]:
     """Jobs that are stopped at the same time, each in another way."""
     ways = ("fail the run", "fail the task", "clear", "delete")
-    gate = new_gate()
-    runs = {way: _start(house, gate) for way in ways}
-    before = {way: Stopped(run, house.until_running(run)) for way, run in runs.items()}
-    for run in runs.values():  # until then nobody waits, and its job would be cancelled in another way
-        house.until_told(run, "onprem.wait_for_completion", "running on")
-    before["delete a waiting one"] = _waiting(house, gate)
-    api = house.scientist
-    api.fail(*before["fail the run"].run)
-    api.fail_task(before["fail the task"].run, "onprem.wait_for_completion")
-    api.clear(before["clear"].run)
-    for way in ("delete", "delete a waiting one"):
-        api.fail(*before[way].run)
-        api.delete(before[way].run)
-    for each in before.values():
-        until(lambda each=each: _is_cancelled(house, each.row), f"the end of {each}", deadline_s=CANCEL_S)  # type: ignore[misc]
-    house.open_gate("onprem", gate)
+    with house.closed_gate("onprem") as gate:
+        runs = {way: _start(house, gate) for way in ways}
+        before = {way: Stopped(run, house.until_running(run)) for way, run in runs.items()}
+        for run in runs.values():  # until then nobody waits, and its job would be cancelled in another way
+            house.until_told(run, "onprem.wait_for_completion", "running on")
+        before["delete a waiting one"] = _waiting(house, gate)
+        api = house.scientist
+        api.fail(*before["fail the run"].run)
+        api.fail_task(before["fail the task"].run, "onprem.wait_for_completion")
+        api.clear(before["clear"].run)
+        for way in ("delete", "delete a waiting one"):
+            api.fail(*before[way].run)
+            api.delete(before[way].run)
+        for each in before.values():
+            until(lambda each=each: _is_cancelled(house, each.row), f"the end of {each}", deadline_s=CANCEL_S)  # type: ignore[misc]
     yield before
 
 
@@ -112,8 +111,7 @@ def test_failing_the_wait_fails_the_run_which_tells_that_the_job_was_cancelled(
 
 def test_the_job_of_a_run_that_is_failed_between_two_of_its_tasks_is_cancelled_at_once(house: House) -> None:
     """No wait is on then, so nobody hears of it but the API server, through which it was failed."""
-    gate = new_gate()
-    with house.closed_partition("onprem", "batch"):
+    with house.closed_gate("onprem") as gate, house.closed_partition("onprem", "batch"):
         run = _start(house, gate)
         house.until_state(run, "onprem.wait_in_queue", "deferred")
         house.until_told(run, "onprem.wait_in_queue", "pending")
@@ -127,4 +125,3 @@ def test_the_job_of_a_run_that_is_failed_between_two_of_its_tasks_is_cancelled_a
     started = [each for each in house.scientist.runs("hpc_reconcile") if "failed_run" in each["dag_run_id"]]
     assert started, "the tick that was due has found it, not the API server"
     assert house.settled(row.token).cancel_why == "its run was failed"
-    house.open_gate("onprem", gate)
