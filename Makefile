@@ -1,6 +1,5 @@
 # Everything is set up by itself: start with `make demo`.
-# Settings: ONCE=1 (stop after the jobs), FRESH=1 (forget all earlier runs), BASE_PORT=N, PYTHON=/path/to/python3,
-# HASHES=1 (make requirements: with the hashes of every file)
+# Settings: ONCE=1 (stop after the jobs), FRESH=1 (forget all earlier runs), BASE_PORT=N, PYTHON=/path/to/python3.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 CODE := $(wildcard include plugins dags lab tests benchmarks docs)
@@ -49,7 +48,7 @@ benchmarks: setup ## measure the ratios of docs/benchmarks.md anew, twenty minut
 screenshots: setup ## take the pictures in docs/images anew; needs chromium
 	@$(RUN) -m docs.screenshots
 
-requirements: setup ## compile requirements*.in to the pins, keeping those that still fit
+requirements: setup ## compile requirements*.in to the pins with their hashes, keeping those that still fit
 	@$(RUN) -m lab.requirements
 
 clean: down ## remove all that was made

@@ -25,6 +25,7 @@ STAMP = VENV / "setup-done"
 PINS = (PROJECT / "requirements.txt", PROJECT / "requirements-dev.txt")
 DEBIAN_WHEELS = Path("usr/share/python-wheels")
 LOG = LAB / "setup.log"
+PIP = ("-m", "pip", "install", "--no-deps", "--require-hashes")  # nothing that was exchanged on its way
 
 
 class SetupError(Exception):
@@ -128,7 +129,7 @@ def apt_options() -> list[str]:
 def install_pins() -> None:
     """Install exactly the pins: with uv (several times faster), with pip where uv does not manage."""
     say("  installing some 220 packages")
-    pip = [str(PYTHON), "-m", "pip", "install", "--no-deps", *hash_options()]
+    pip = [str(PYTHON), *PIP]
     uv = LAB / "uv.txt"
     uv.write_text(pinned("uv"))  # hashes are only taken from a file
     if runs(*pip, "--quiet", "-r", uv) and with_uv():
@@ -146,7 +147,7 @@ def with_uv() -> bool:
     settings = index_settings()
     if settings is None:
         return False
-    argv = [str(VENV / "bin" / "uv"), "pip", "sync", *hash_options(), "--python", str(PYTHON)]
+    argv = [str(VENV / "bin" / "uv"), "pip", "sync", "--require-hashes", "--python", str(PYTHON)]
     return watched([*argv, "--compile-bytecode", *map(str, PINS)], env=uv_environment(settings))
 
 
@@ -169,16 +170,6 @@ def show_step(line: str, *, terminal: bool) -> bool:
     elif re.match(r"(Resolved|Prepared|Installed|Bytecode)", line):
         say(f"  {line}")
     return not re.match(r" [+-] ", line)
-
-
-def hash_options() -> list[str]:
-    """Nothing is installed without its hash where the pins have them (`make requirements HASHES=1`)."""
-    return ["--require-hashes"] if all(map(hashed, PINS)) else []
-
-
-def hashed(path: Path) -> bool:
-    """Say whether the pins of a file have hashes."""
-    return "--hash=" in path.read_text()
 
 
 def pinned(name: str) -> str:

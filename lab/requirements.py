@@ -3,15 +3,14 @@
 Pins that still fit are kept. Without a network ``--check`` looks only at what can be seen without one: that
 everything asked for is pinned within its limits.
 
-``HASHES=1`` in the environment adds the hashes of every file to the pins; from then on they are kept, and
-nothing is installed without. It wants an index that lists every file of a release: of a mirror that has only
-some, the pins would refuse the files that other systems and Pythons install.
+Each pin has the hashes of every file of its release, and nothing is installed without. They are read from the
+index itself: of further indexes and folders of wheels, which have only some of the files, the pins would
+refuse what other systems and Pythons install.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import shutil
 import subprocess
@@ -26,9 +25,10 @@ from lab import bootstrap
 FOLDER = bootstrap.LAB / "requirements"
 NAMES = ("requirements", "requirements-dev")
 OPTIONS = (
-    *("--universal", "--python-version", "3.11", "--quiet"),
+    *("--universal", "--python-version", "3.11", "--quiet", "--generate-hashes"),
     *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
 )
+SOME_FILES = ("UV_INDEX", "UV_FIND_LINKS")
 NO_NETWORK = ("Could not connect", "Failed to fetch", "error sending request", "dns error", "timed out")
 
 
@@ -68,14 +68,15 @@ def check() -> None:
 
 def compile_to(folder: Path) -> None:
     """Compile the folder's requirements*.in; pins that are there and still fit are kept."""
-    environment = bootstrap.uv_environment(bootstrap.index_settings() or {})
+    settings = bootstrap.index_settings() or {}
+    whole = {name: value for name, value in settings.items() if name not in SOME_FILES}
+    environment = bootstrap.uv_environment(whole)
     for name in NAMES:
         argv = [
             str(bootstrap.VENV / "bin" / "uv"),
             "pip",
             "compile",
             *OPTIONS,
-            *(("--generate-hashes",) if wants_hashes(folder) else ()),
             f"{name}.in",
             "-o",
             f"{name}.txt",
@@ -83,12 +84,6 @@ def compile_to(folder: Path) -> None:
         done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StaleError(f"{name}.in cannot be compiled:\n{done.stderr.strip()}")
-
-
-def wants_hashes(folder: Path) -> bool:
-    """True when the pins of that folder have hashes, or are to get them."""
-    pins = [folder / f"{name}.txt" for name in NAMES]
-    return os.environ.get("HASHES") == "1" or any(bootstrap.hashed(path) for path in pins if path.is_file())
 
 
 def _compare() -> None:

@@ -1,6 +1,10 @@
 """Promises about the set-up: when it does nothing, and how pip's configuration reaches uv."""
 
+import hashlib
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -61,18 +65,30 @@ def test_uv_comes_with_its_hashes_and_with_those_of_nothing_else(project: Path) 
 
 
 @pytest.mark.parametrize("path", bootstrap.PINS, ids=lambda path: path.name)
-def test_every_pin_is_exact_and_no_index_or_place_is_named(path: Path) -> None:
+def test_every_pin_is_exact_and_has_hashes_and_no_index_or_place_is_named(path: Path) -> None:
     entries = path.read_text().replace("\\\n", " ").splitlines()
-    pin = re.compile(r"[\w.-]+(\[[\w,-]+\])?==\S+( ; [^#@\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})*")
+    pin = re.compile(r"[\w.-]+(\[[\w,-]+\])?==\S+( ; [^#@\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})+")
     assert entries
     assert [entry for entry in entries if not pin.fullmatch(entry)] == []
 
 
-def test_pins_with_hashes_are_installed_by_them_alone(project: Path) -> None:
-    assert bootstrap.hash_options() == []
-    for path in bootstrap.PINS:
-        path.write_text("uv==2.0 \\\n    --hash=sha256:aa\n")
-    assert bootstrap.hash_options() == ["--require-hashes"]
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_package_that_was_exchanged_on_its_way_is_not_installed(tmp_path: Path, exchanged: bool) -> None:
+    wheel = tmp_path / "ours-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        about = "ours-1.dist-info"
+        archive.writestr("ours.py", "")
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes() + b"!" * exchanged).hexdigest()
+    pins = tmp_path / "pins.txt"
+    pins.write_text(f"ours==1 --hash=sha256:{digest}\n")
+    places = ("--no-index", "--find-links", tmp_path, "--target", tmp_path / "into", "-r", pins)
+    argv = [sys.executable, *bootstrap.PIP, *map(str, places)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == exchanged, done.stderr
+    assert (tmp_path / "into" / "ours.py").exists() != exchanged
 
 
 def test_the_environment_wins_over_the_files_of_pip() -> None:
