@@ -11,6 +11,7 @@
     ├── Refused            the other side said no; waiting does not help, a person must act
     │   ├── AccessDenied       credentials or host key not accepted
     │   ├── SubmissionRefused  the scheduler does not take this job
+    │   ├── BudgetSpent        the project has nothing left for another run of a placed job
     │   └── NoAccounting       the scheduler keeps no records of what its jobs used
     └── Unavailable        the world is not ready; waiting helps
         ├── BudgetTaken        others were quicker at a project's budget: place the job again
@@ -83,6 +84,10 @@ class AccessDenied(Refused):
 
 class SubmissionRefused(Refused):
     """The scheduler does not take this job; the message holds the scheduler's own words."""
+
+
+class BudgetSpent(Refused):
+    """A job that was placed and has run is to run once more, and its project has not so much left."""
 
 
 class NoAccounting(Refused):

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
-from hybrid_hpc.budget_models import Budgets
+from hybrid_hpc.budget_models import Budget, Budgets
 from hybrid_hpc.budget_rules import BUDGET, Amount, Claim, Standing
-from hybrid_hpc.clusters import Policy
+from hybrid_hpc.clusters import Cluster, Policy
 from hybrid_hpc.errors import BudgetTaken, Unavailable
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.ledger import DecisionRow, Ledger
@@ -79,6 +79,14 @@ def claim_of(decision: Decision, project: str | None) -> Claim:
     cost, over = decision.cost(), decision.over_budget
     within = decision.budget if decision.budget and not decision.budget.why_not(cost) else None
     return Claim(project or "", month_name(decision.decided_at), cost, within, over)
+
+
+def budget_of(decision: DecisionRow, cluster: Cluster, budgets: Budgets) -> Budget | None:
+    """What holds another attempt of a placement; None for one that goes on premises whatever is spent."""
+    budget = budgets.of(decision.request.project)
+    if budget and budget.when_spent == "on_premises_only" and not cluster.elastic:
+        return None
+    return budget
 
 
 def tell_of_budget(decision: Decision, ledger: Ledger) -> None:

@@ -42,13 +42,15 @@ class MoveOperator(PlacementOperator):
         return made
 
     def _move(self, row: JobRow, ledger: Ledger) -> DecisionRow:
-        from hybrid_hpc.placing import claim_of
+        from hybrid_hpc.placing import claim_of, tell_of_budget
         from hybrid_hpc_airflow.leaving import decide_elsewhere
 
         decision = asyncio.run(decide_elsewhere(row, ledger))
         self.log.info("placement\n%s", decision.table())
         decision.raise_if_unplaced()
-        return ledger.record_move(row, decision, claim_of(decision, row.request.project))
+        made = ledger.record_move(row, decision, claim_of(decision, row.request.project))
+        tell_of_budget(decision, ledger)
+        return made
 
     def _tell(self, context: Context, row: JobRow, made: DecisionRow, why: str) -> None:
         from hybrid_hpc_airflow.notes import write_note

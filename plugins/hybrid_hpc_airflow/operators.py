@@ -18,7 +18,14 @@ from airflow.sdk.exceptions import (
 
 from hybrid_hpc.budgets import load_budgets
 from hybrid_hpc.clusters import load_clusters
-from hybrid_hpc.errors import AccessDenied, HybridHpcError, Invalid, SubmissionRefused, Unavailable
+from hybrid_hpc.errors import (
+    AccessDenied,
+    BudgetSpent,
+    HybridHpcError,
+    Invalid,
+    SubmissionRefused,
+    Unavailable,
+)
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.request import JobRequest, read_request
 from hybrid_hpc_airflow.job_link import JobPageLink
@@ -156,6 +163,8 @@ class SubmitOperator(BaseOperator):
             row = asyncio.run(self._submit(job_key(context, self.group)))
         except (Invalid, SubmissionRefused) as error:
             raise AirflowFailException(f"{self.cluster} does not take this job: {error}") from error
+        except BudgetSpent as error:
+            raise AirflowFailException(str(error)) from error
         except COMES_AGAIN as error:
             come_again(context, error, "not submitted yet")
         except HybridHpcError as error:
@@ -172,6 +181,7 @@ class SubmitOperator(BaseOperator):
 
     async def _submit(self, key: JobKey) -> JobRow:
         from hybrid_hpc.asking_ahead import ask_ahead
+        from hybrid_hpc.placing import budget_of
         from hybrid_hpc.submission import Job, submit
         from hybrid_hpc_airflow.connections import open_ledger_async, open_site
 
@@ -187,7 +197,7 @@ class SubmitOperator(BaseOperator):
         cluster = load_clusters().cluster(self.cluster)
         site = await open_site(cluster)
         try:
-            job = Job.of(key, decision, cluster)
+            job = Job.of(key, decision, cluster, within=budget_of(decision, cluster, load_budgets()))
             row = await submit(job, scheduler=site.scheduler, head_node=site.head_node, ledger=ledger)
             if nodes := await ask_ahead(site, ledger):
                 self.log.info("%s: asked for %s", self.cluster, ", ".join(sorted(nodes)))

@@ -12,7 +12,7 @@ import pytest
 from hybrid_hpc.budget_models import Budget, Budgets
 from hybrid_hpc.budget_rules import BUDGET, Amount, Taken
 from hybrid_hpc.clusters import load_clusters
-from hybrid_hpc.errors import BudgetTaken, FitsNowhere
+from hybrid_hpc.errors import BudgetSpent, BudgetTaken, FitsNowhere
 from hybrid_hpc.jobs import JobKey, JobState
 from hybrid_hpc.ledger import DecisionRow, Job, JobRow, Ledger, UsageRow
 from hybrid_hpc.outcome import Outcome
@@ -111,6 +111,40 @@ def test_a_submission_that_is_cleared_after_the_end_reserves_again(ledger: Ledge
     assert taken(ledger) == Taken()
     submitted(ledger, decision, "again")
     assert taken(ledger) == Taken(reserved=COST)
+
+
+def test_a_submission_that_is_cleared_after_a_run_must_fit_once_more(ledger: Ledger) -> None:
+    """Else one placement could spend a budget as often as its submission is cleared."""
+    decision = placed(ledger)
+    job = Job.of(decision.key, decision, load_clusters().cluster("onprem"), within=BUDGETS.of("alpha"))
+    attempts = []
+    for attempt in ("a", "b", "c"):
+        attempts.append(ledger.intend(replace(job, attempt=attempt)))
+        ledger.save_usage([usage(3.2, attempts[-1].token, native_id=attempt)])
+        ledger.settle(attempts[-1].token, DONE)
+    with pytest.raises(
+        BudgetSpent, match=r"0\.40 USD of 10\.00 USD left.*3\.20 USD at most: clear choose_cluster"
+    ):
+        ledger.intend(replace(job, attempt="d"))
+    ledger.close_reservations(decision.key)
+    assert taken(ledger).spent.usd == pytest.approx(9.6), "and nothing was written"
+    assert ledger.intend(replace(job, attempt="c")) == ledger.job(attempts[-1].token), "a retry is no attempt"
+    lost = replace(job, attempt="e", within=None)
+    assert ledger.intend(lost).token, "what lost its nodes is sent anew whatever is left"
+
+
+def test_two_cleared_submissions_do_not_both_take_what_is_left_for_one(ledger: Ledger) -> None:
+    first, second = placed(ledger), placed(ledger, "other")
+    budget = Budget(usd=4, when_spent="refuse")
+    jobs = [
+        Job.of(each.key, each, load_clusters().cluster("onprem"), within=budget) for each in (first, second)
+    ]
+    for job in jobs:
+        ledger.settle(ledger.intend(job).token, DONE)
+        ledger.close_reservations(job.key)
+    ledger.intend(replace(jobs[0], attempt="again"))
+    with pytest.raises(BudgetSpent):
+        ledger.intend(replace(jobs[1], attempt="again"))
 
 
 def test_a_move_reserves_at_the_new_price_and_frees_the_old_one(ledger: Ledger) -> None:

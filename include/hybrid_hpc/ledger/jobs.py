@@ -23,7 +23,7 @@ from sqlalchemy import (
 from hybrid_hpc.jobs import JobKey, JobReport, JobState, token
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
-from hybrid_hpc.ledger.reserving import reopen
+from hybrid_hpc.ledger.reserving import reopen, require_left
 from hybrid_hpc.ledger.rows import Job, JobRow, moment
 from hybrid_hpc.ledger.search import search_columns
 from hybrid_hpc.outcome import Outcome
@@ -45,7 +45,8 @@ class JobQueries(Database):
         """The row of this attempt, made when there is none: committed before anything is sent.
 
         The generation of a new attempt follows the last one's; ``job.key.generation`` is where it starts.
-        The same attempt twice, even at once, gives the same row.
+        The same attempt twice, even at once, gives the same row. Raises `BudgetSpent` when an attempt has
+        ended and what the job is to be ``within`` has not its most left for another one.
         """
         while True:
             with self._transaction() as connection:
@@ -53,6 +54,7 @@ class JobQueries(Database):
                 if row:
                     return row
                 values = _intent(connection, job, self._now())
+                require_left(connection, job, values["decision_id"])
                 connection.execute(insert(connection, JOBS).values(values).on_conflict_do_nothing())
                 reopen(connection, values["decision_id"])
                 row = _of_attempt(connection, job)

@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, insert, or_, select, update
 
-from hybrid_hpc.budget_rules import Amount, Claim, Taken
-from hybrid_hpc.errors import BudgetTaken
+from hybrid_hpc.budget_rules import Amount, Claim, Standing, Taken
+from hybrid_hpc.errors import BudgetSpent, BudgetTaken
 from hybrid_hpc.jobs import JobKey
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.budget_tables import BudgetApproval, BudgetReservation
 from hybrid_hpc.ledger.database import one_at_a_time, table
+from hybrid_hpc.ledger.rows import Job
 from hybrid_hpc.ledger.usage_tables import UsageJob
 from hybrid_hpc.months import month_window
 
@@ -48,6 +49,13 @@ NO_OPEN_JOB = (
     ~select(JOBS.c.id)
     .where(JOBS.c.decision_id == RESERVED.c.decision_id, JOBS.c.settled_at.is_(None))
     .exists()
+)
+_HAS_RUN = and_(
+    select(JOBS.c.id)
+    .where(JOBS.c.decision_id == RESERVED.c.decision_id, JOBS.c.settled_at.is_not(None))
+    .correlate(RESERVED)
+    .exists(),
+    NO_OPEN_JOB,
 )
 
 
@@ -93,6 +101,24 @@ def reserve(connection: Connection, key: JobKey, decision_id: int, claim: Claim,
     if claim.over:
         asked = {"decision_id": decision_id, "why": claim.over, "asked_at": now}
         connection.execute(insert(APPROVALS).values(asked))
+
+
+def require_left(connection: Connection, job: Job, decision_id: int | None) -> None:
+    """What an attempt used that has ended is gone: raises `BudgetSpent` unless the most is there once more.
+
+    What a person has approved was for the first one. The first attempt took what it needs as it was placed.
+    """
+    mine = RESERVED.c.decision_id == decision_id
+    if job.within is None or not connection.scalar(select(_HAS_RUN).where(mine)):
+        return
+    reserved = connection.execute(select(RESERVED).where(mine)).one()
+    cost = Amount(reserved.usd, reserved.core_h)
+    one_budget_at_a_time(connection, Claim(reserved.project, reserved.month, cost))
+    measure(connection, mine)
+    taken = taken_by_project(connection, reserved.month, reserved.project, without=job.key)
+    standing = Standing(reserved.project, reserved.month, job.within, taken.get(reserved.project, Taken()))
+    if why := standing.why_not(cost):
+        raise BudgetSpent(f"{why}: clear choose_cluster, which looks for what the budget allows")
 
 
 def reopen(connection: Connection, decision_id: int | None) -> None:

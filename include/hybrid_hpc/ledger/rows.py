@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from hybrid_hpc.budget_models import Budget
 from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.identity import SERVICE, identity_of
 from hybrid_hpc.jobs import JobKey, JobState
@@ -43,7 +44,8 @@ class Job:
 
     ``attempt`` tells a retry (the same text) from a user's clear (another text); the ledger gives every
     attempt its own generation. ``runs_as`` is an identity (`hybrid_hpc.identity`). ``directives`` are the
-    site's extra ones, ``evictable`` says that it is for spot nodes; neither is kept.
+    site's extra ones, ``evictable`` says that it is for spot nodes, ``within`` is the budget that must have
+    its most left when an earlier attempt has ended; none of the three is kept.
     """
 
     key: JobKey
@@ -55,9 +57,12 @@ class Job:
     directives: Mapping[str, str] = field(default_factory=dict)
     evictable: bool = False
     runs_as: str = SERVICE
+    within: Budget | None = None
 
     @classmethod
-    def of(cls, key: JobKey, decision: DecisionRow, cluster: Cluster) -> Self:
+    def of(
+        cls, key: JobKey, decision: DecisionRow, cluster: Cluster, *, within: Budget | None = None
+    ) -> Self:
         """The job of one try of a submit task; ``key.generation`` counts the clears of that task.
 
         Clearing the choice, or the submission on one of the clusters, each makes another attempt; so does
@@ -75,6 +80,7 @@ class Job:
             directives=cluster.directives,
             evictable=cluster.spot(decision.partition) is not None,
             runs_as=identity_of(cluster, project=decision.request.project, person=decision.submitted_by),
+            within=within,
         )
 
 
