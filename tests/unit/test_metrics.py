@@ -19,6 +19,7 @@ from hybrid_hpc.clusters import load_clusters
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.requests import SCALE
+from hybrid_hpc.usage.report import UsageReport
 from hybrid_hpc.usage.samples import SampleRow
 from hybrid_hpc.usage.windows import Window
 from tests.unit.test_ledger_records import JOB, KEY, REQUEST, Forecast
@@ -131,13 +132,22 @@ def test_each_number_is_the_ledgers(full: Ledger) -> None:
 
 
 @pytest.mark.usefixtures("airflow")
-def test_how_far_forecasts_were_off_is_told_by_cluster(ledger: Ledger) -> None:
+def test_how_far_forecasts_were_off_is_told_by_cluster_and_partition(ledger: Ledger) -> None:
     ledger.record_decision(KEY, request=REQUEST, decision=Forecast("onprem"))  # starts in 60 s, it says
     token = ledger.intend(JOB).token
     ledger.save_usage([life(NOW + timedelta(seconds=45), token=token)])
+    window = Window(NOON, NOW + timedelta(hours=1))
+    ledger.save_findings(window, UsageReport(ledger, window).findings(()))
     found = told(ledger)
-    assert found[key("forecast_error_seconds", cluster="onprem")] == 15
-    assert found[key("forecast_bias_seconds", cluster="onprem")] == -15
+    where = {"cluster": "onprem", "partition": "onprem batch"}
+    assert found[key("forecast_error_seconds", **where)] == 15
+    assert found[key("forecast_bias_seconds", **where)] == -15
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_cluster_that_was_given_up_is_no_gap_for_ever(full: Ledger) -> None:
+    full.note_collected("retired", "accounting", Window(NOON, NOW - timedelta(days=90)))
+    assert key("collection_age_seconds", cluster="retired", source="accounting") not in told(full)
 
 
 @pytest.mark.usefixtures("airflow")

@@ -75,7 +75,7 @@ def month_report(
         forecasts=_rows(forecast_errors(frame_of(PlacedRow, ledger.placements_between(window)), ["cluster"])),
         cloud=_cloud(parts, clusters),
         advice=_some(advice(parts)) if persons else [],
-        gaps=_gaps(ledger, window),
+        gaps=_gaps(ledger, clusters, window),
         charts=_charts(_usage(ledger, month, "day", "cluster"), month),
     )
 
@@ -119,13 +119,14 @@ def _some(sentences: Sequence[str]) -> list[str]:
     return [*sentences[:MOST_ADVICE], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _gaps(ledger: Ledger, window: Window) -> list[str]:
-    """What had not been collected of the window when the report was made."""
+def _gaps(ledger: Ledger, clusters: Clusters, window: Window) -> list[str]:
+    """What had not been collected of the window when the report was made, of the clusters that there are."""
     return [
         f"{mark.cluster}: {mark.source} {_until(mark.collected)}"
         + (f": {mark.trouble}" if mark.trouble else "")
         for mark in ledger.watermarks()
-        if mark.collected is None or mark.collected.until < window.until
+        if mark.cluster in clusters.clusters
+        and (mark.collected is None or mark.collected.until < window.until)
     ]
 
 

@@ -19,10 +19,7 @@ from prometheus_client.registry import Collector
 from hybrid_hpc.clusters import Clusters
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.months import this_month
-from hybrid_hpc.usage.compare import forecast_errors
 from hybrid_hpc.usage.costs import HOUR_S
-from hybrid_hpc.usage.frames import frame_of
-from hybrid_hpc.usage.placed import PlacedRow
 from hybrid_hpc.usage.samples import SampleRow
 from hybrid_hpc.usage.selection import Selection, usage_by
 from hybrid_hpc_airflow.web.cluster_reading import read_ways
@@ -121,16 +118,20 @@ class LedgerCollector(Collector):
             (mark.cluster, mark.source): (self._now - mark.collected.until).total_seconds()
             for mark in self._ledger.watermarks()
             if mark.collected
+            and mark.cluster in self._clusters.clusters  # one that was given up never will be
         }
         told = "How long ago the usage that was collected last ends."
         return _gauge("collection_age_seconds", told, ("cluster", "source"), values)
 
     def _forecasts(self) -> Iterator[Metric]:
-        placed = frame_of(PlacedRow, self._ledger.placements_between(self._month))
-        table = forecast_errors(placed, ["cluster"])
+        """As of the last report: to read every placement of a month would take seconds at each scrape."""
+        finding = self._ledger.findings().get("forecasts")
+        rows = finding.found if finding else ()
         for name, (column, told) in _OF_FORECASTS.items():
-            values = {(cluster,): error_s for cluster, error_s in table[column].items()}
-            yield _gauge(name, f"{told}, of this month's placements.", ("cluster",), values)
+            values = {
+                (row["cluster"], row["partition"]): row[column] for row in rows if row[column] is not None
+            }
+            yield _gauge(name, f"{told}, as of the last report.", ("cluster", "partition"), values)
 
 
 _OF_SAMPLE = {

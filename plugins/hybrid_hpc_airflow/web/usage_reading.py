@@ -54,7 +54,8 @@ def read_usage(ledger: Ledger, clusters: Clusters, asked: Asked, now: datetime) 
     wanted = asked.filter.selection
     to_roll_up = _rolled_up(ledger, wanted)
     capacity = capacity_of(ledger, wanted, now)
-    gaps = gaps_of(ledger.watermarks(), wanted, now)
+    marks = [mark for mark in ledger.watermarks() if mark.cluster in clusters.clusters]
+    gaps = gaps_of(marks, wanted, now)
     by_cluster = sums_by(ledger, wanted, ["cluster"])
     elastic = [name for name, each in clusters.clusters.items() if each.elastic]
     return UsageView(
