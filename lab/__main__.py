@@ -19,7 +19,7 @@ from lab.airflow_settings import DROPPED
 from lab.errors import LabError
 from lab.lab import Lab
 from lab.layout import PROJECT, ClusterLayout, Layout
-from lab.settings import LabSettings, Scaling
+from lab.settings import ClusterName, LabSettings, Scaling
 from lab.steps import Steps
 
 app = typer.Typer(
@@ -37,10 +37,11 @@ def up(
     folder: Folder = HERE,
     scaling: Annotated[Scaling, typer.Option(help="Who asks CycleCloud for azure's nodes.")] = "cyclecloud",
     boot_s: Annotated[float, typer.Option(min=0, help="Seconds that a VM takes to boot.")] = 3.0,
+    only: Annotated[ClusterName | None, typer.Option(help="The one cluster to bring up.")] = None,
     fresh: Fresh = False,
 ) -> None:
     """Bring the lab up; BASE_PORT in the environment chooses its ports."""
-    lab = Lab(folder, LabSettings(scaling=scaling, boot_s=boot_s))
+    lab = Lab(folder, LabSettings(only=only, scaling=scaling, boot_s=boot_s))
     with _in_one_sentence():
         if fresh:
             lab.down(fresh=True)
@@ -80,8 +81,9 @@ def open_ssh(
     """Run a command on a cluster's head node, as `ssh` does."""
     with _in_one_sentence():
         layout = Lab(folder).layout
-        if cluster not in {each.name for each in layout.clusters}:
-            raise LabError(f"there is no cluster {cluster}; there are onprem and azure.")
+        names = [each.name for each in layout.clusters]
+        if cluster not in names:
+            raise LabError(f"there is no cluster {cluster}; this lab has {' and '.join(names)}.")
     argv = ["ssh", "-F", str(ssh.ssh_folder(layout) / "config"), cluster, *(command or [])]
     os.execvp("ssh", argv)  # noqa: S606, S607 - ssh takes this process's place and terminal
 
@@ -111,6 +113,8 @@ def _nodes(cluster: ClusterLayout) -> Table:
 def _summary(layout: Layout, missing: list[str]) -> str:
     if missing:
         return f"[red]not running:[/] {', '.join(missing)}; `python -m lab up` starts them."
+    if layout.elastic is None:
+        return "all runs."
     return f"all runs; azure scales by {layout.settings.scaling}, CycleCloud is {cloud.url(layout)}"
 
 

@@ -28,28 +28,34 @@ def cyclecloud_connection(lab: Layout) -> dict[str, Any]:
 
 def addresses(lab: Layout) -> dict[str, Any]:
     """Give ports and paths of all that serves, for lab.json."""
-    return {
+    found = {
         "machine": str(lab.machine),
         "ssh_config": str(ssh.ssh_folder(lab) / "config"),
         "clusters": {cluster.name: _cluster_addresses(cluster) for cluster in lab.clusters},
         "database": {"port": lab.database_port, "user": "slurm"},
-        "cyclecloud": {
-            "url": cloud.url(lab),
-            "ca_file": str(cloud.ca_file(lab)),
-            "username": cloud.USER,
-            "password_file": str(lab.cyclecloud / "password"),
-        },
     }
+    return found | ({"cyclecloud": _cyclecloud_addresses(lab)} if lab.elastic else {})
 
 
 def write_clusters(lab: Layout) -> None:
-    """Write clusters.yaml of this lab: the project's own with the lab's way of scaling and boot time."""
+    """Write clusters.yaml of this lab: its part of the project's own, with its scaling and boot time."""
     content = yaml.safe_load((PROJECT / "include" / "clusters.yaml").read_text())
-    elastic = content["clusters"][lab.elastic.name]
-    elastic["elastic"]["scaling"] = lab.settings.scaling
-    for partition in elastic["partitions"].values():
-        partition["boot_s"] = lab.settings.boot_s
+    content["clusters"] = {cluster.name: content["clusters"][cluster.name] for cluster in lab.clusters}
+    if lab.elastic:
+        elastic = content["clusters"][lab.elastic.name]
+        elastic["elastic"]["scaling"] = lab.settings.scaling
+        for partition in elastic["partitions"].values():
+            partition["boot_s"] = lab.settings.boot_s
     (lab.folder / "clusters.yaml").write_text(yaml.safe_dump(content, sort_keys=False, width=110))
+
+
+def _cyclecloud_addresses(lab: Layout) -> dict[str, str]:
+    return {
+        "url": cloud.url(lab),
+        "ca_file": str(cloud.ca_file(lab)),
+        "username": cloud.USER,
+        "password_file": str(lab.cyclecloud / "password"),
+    }
 
 
 def _cluster_addresses(cluster: ClusterLayout) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A certificate for this machine's loopback addresses, and the small authority (CA) that vouches for it.
 
-It is good for the name ``lab``, too, which the lab has in the network of its container.
+It is good for the name ``azure``, too, which the cluster's container has in its network.
 
 The authority's own key is kept nowhere: nobody can make a second certificate that its clients would trust.
 """
@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lab.keys import write_private
+from lab.nodes import AZURE
 
+HOSTS = ["localhost", AZURE.name]
 VALID = timedelta(days=825)  # the longest that browsers accept
 RENEWED = timedelta(days=30)  # before they run out
 PEM = serialization.Encoding.PEM
@@ -46,10 +48,12 @@ def _are_good(ca_file: Path, certificate_file: Path, key_file: Path) -> bool:
         )
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
         certificate.verify_directly_issued_by(ca)
-    except (OSError, ValueError, TypeError, InvalidSignature):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
     lasts = certificate.not_valid_after_utc - datetime.now(UTC) > RENEWED
-    return lasts and key.public_key() == certificate.public_key()
+    named = names.get_values_for_type(x509.DNSName) == HOSTS
+    return lasts and named and key.public_key() == certificate.public_key()
 
 
 def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
@@ -65,8 +69,7 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certifica
 def _certificate(
     key: ec.EllipticCurvePrivateKey, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> x509.Certificate:
-    hosts = [x509.DNSName(name) for name in ("localhost", "lab")]
-    names = [*hosts, *(x509.IPAddress(ip_address(each)) for each in ("127.0.0.1", "::1"))]
+    names = [*map(x509.DNSName, HOSTS), *(x509.IPAddress(ip_address(each)) for each in ("127.0.0.1", "::1"))]
     return (
         _begun(_name("localhost"), ca.subject, key, ca_key, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -19,12 +19,13 @@ USER = "cc_admin"
 REGION = "westeurope"
 
 
-def configure(lab: Layout) -> None:
-    """Write the server's configuration and its password."""
+def configure(cluster: ClusterLayout) -> None:
+    """Write the server's configuration and its password; its VMs are the cluster's nodes."""
+    lab = cluster.lab
     lab.cyclecloud.mkdir(exist_ok=True)
     password(lab)
     certificates.make(**_tls(lab))
-    (lab.cyclecloud / "config.json").write_text(json.dumps(_config(lab), indent=1) + "\n")
+    (lab.cyclecloud / "config.json").write_text(json.dumps(_config(cluster), indent=1) + "\n")
 
 
 def start(lab: Layout) -> None:
@@ -71,8 +72,8 @@ def _tls(lab: Layout) -> dict[str, Path]:
     return {key: lab.cyclecloud / "tls" / name for key, name in names.items()}
 
 
-def _config(lab: Layout) -> dict[str, Any]:
-    cluster = lab.elastic
+def _config(cluster: ClusterLayout) -> dict[str, Any]:
+    lab = cluster.lab
     return {
         "port": lab.cyclecloud_port,
         "username": USER,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lab.airflow_options import Options, Where, joined, options, variables
 from lab.airflow_settings import api_connection, ledger_connection
 from lab.keys import Keys
+from lab.nodes import CLUSTERS as LAB_CLUSTERS
 from lab.shapes import CENTRE, COMMANDS
 
 HOME = "/opt/airflow"
@@ -56,6 +57,8 @@ class Service:
     grace: str = "30s"  # between TERM and KILL
 
 
+TALK_TO_CLUSTERS = ("worker", "triggerer")  # all others have no way to the lab's networks
+LAB_NAMES = [cluster.name for cluster in LAB_CLUSTERS]
 JOB = "airflow jobs check --local --job-type"  # a sign of life of this container's own job
 SERVICES = (
     Service(

@@ -28,7 +28,7 @@ LONGEST_FOLDER = 58  # a Unix socket's path holds 107 bytes, and Slurm adds up t
 
 
 class Lab:
-    """Two Slurm clusters and a CycleCloud server, with all that they write in one folder.
+    """Two Slurm clusters and a CycleCloud server, or one cluster; all that they write is in one folder.
 
     The unpacked packages are in ``<packages>/root``, which several labs share.
     """
@@ -79,10 +79,13 @@ class Lab:
         return Layout(folder=self.folder, root=Path(state["root"]), settings=settings, **rest)
 
     def connections(self) -> dict[str, dict[str, Any]]:
-        """Give the lab's Airflow connections by id: ``hpc_onprem``, ``hpc_azure`` and ``cyclecloud``."""
+        """Give the lab's Airflow connections by id: ``hpc_onprem``, ``hpc_azure`` and ``cyclecloud``.
+
+        Of a lab with only one cluster, its own.
+        """
         lab = self.layout
-        ssh_connections = {f"hpc_{cluster.name}": ssh_connection(cluster) for cluster in lab.clusters}
-        return {**ssh_connections, "cyclecloud": cyclecloud_connection(lab)}
+        found = {f"hpc_{cluster.name}": ssh_connection(cluster) for cluster in lab.clusters}
+        return found | ({"cyclecloud": cyclecloud_connection(lab)} if lab.elastic else {})
 
     def environment(self) -> dict[str, str]:
         """Give the environment variables that make Airflow and our own code use this lab."""

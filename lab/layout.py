@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lab.nodes import AZURE, CLUSTERS, ClusterParts
+from lab.nodes import CLUSTERS, ClusterParts
 from lab.settings import LabSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,14 +73,15 @@ class Layout:
         return next((self.root / "usr/lib").glob("*/slurm-wlm"))
 
     @property
-    def elastic(self) -> ClusterLayout:
-        """The cluster whose nodes are VMs of CycleCloud."""
-        return ClusterLayout(self, AZURE)
+    def elastic(self) -> ClusterLayout | None:
+        """The cluster whose nodes are VMs of CycleCloud; without it there is no CycleCloud."""
+        return next((cluster for cluster in self.clusters if cluster.parts.elastic), None)
 
     @property
     def clusters(self) -> list[ClusterLayout]:
-        """Both clusters."""
-        return [ClusterLayout(self, parts) for parts in CLUSTERS]
+        """The clusters that the settings want: both, or the only one."""
+        wanted = [parts for parts in CLUSTERS if self.settings.only in (None, parts.name)]
+        return [ClusterLayout(self, parts) for parts in wanted]
 
     def program(self, name: str) -> str:
         """Give the path of an unpacked program."""

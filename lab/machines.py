@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from lab.layout import Layout
-from lab.nodes import CLUSTERS
 
 
 def with_machines(lab: Layout) -> Layout:
@@ -53,8 +52,8 @@ def _make_folders(lab: Layout) -> None:
 
 
 def _write_etc(lab: Layout, cluster_folder: Path) -> None:
-    node_names = [cluster.node_names for cluster in CLUSTERS]
-    heads = [cluster.head for cluster in CLUSTERS]
+    node_names = [cluster.parts.node_names for cluster in lab.clusters]
+    heads = [cluster.parts.head for cluster in lab.clusters]
     etc = cluster_folder / "etc"
     lab.write(etc / "hosts", "hosts", host=lab.host, cluster_heads=heads, node_names=node_names)
     (etc / "slurm").mkdir(exist_ok=True)
@@ -77,9 +76,10 @@ def _write_scripts(lab: Layout) -> None:
 
 def _works(lab: Layout) -> bool:
     """Try it: a project folder below /srv or /usr, for instance, would vanish behind the mounts."""
-    host = CLUSTERS[0].node_names[0]
+    cluster = lab.clusters[0]
+    host = cluster.parts.node_names[0]
     own = 'test "$(hostname)" = "$1" && test -d /srv/scratch && getent hosts "$1"'
-    argv = [str(lab.machine), CLUSTERS[0].name, host, "sh", "-c", f'{own} && test -x "$2" && test -x "$3"']
+    argv = cluster.on_machine(host, "sh", "-c", f'{own} && test -x "$2" && test -x "$3"')
     argv += ["sh", host, str(lab.machine), lab.program("slurmd")]
     try:
         answer = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)

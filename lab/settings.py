@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scaling = Literal["cyclecloud", "scheduler"]
+ClusterName = Literal["onprem", "azure"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabSettings:
     """Settings of one lab. Times are in seconds.
 
+    ``only`` names the one cluster that it has; None: both. CycleCloud comes with azure.
     ``scaling`` says who asks CycleCloud for azure's nodes: the project's own watch (``cyclecloud``) or
     Slurm's power saving (``scheduler``, as azslurm does it). ``boot_s`` is a VM's boot, ``slurmd_timeout_s``
     how long a silent node passes for alive, ``requeue_wait_s`` how long a job waits whose node was lost.
@@ -19,6 +21,7 @@ class LabSettings:
     (lab/machines.py). The rest are slurm.conf's own, named after it.
     """
 
+    only: ClusterName | None = None
     scaling: Scaling = "cyclecloud"
     boot_s: float = 3.0
     base_port: int | None = None

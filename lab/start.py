@@ -16,7 +16,7 @@ STOP_ORDER = ("sshd", "slurmctld", "cyclecloud", "node", "slurmdbd", "mariadb", 
 def bring_up(lab: Layout, progress: Progress) -> None:
     """Start what does not run yet and wait until all of it serves. Raises LabError."""
     clusters = lab.clusters
-    progress("MariaDB, munge and the CycleCloud server")
+    progress(f"MariaDB, munge{' and the CycleCloud server' if lab.elastic else ''}")
     ssh.configure(lab, progress)
     _configure_slurm(lab)
     _start_ground_floor(lab)
@@ -49,12 +49,13 @@ def expected(lab: Layout) -> list[str]:
         f"{c.name}-{kind}" for c in lab.clusters for kind in ("munged", "slurmdbd", "slurmctld", "sshd")
     ]
     nodes = [f"{c.name}-{name}" for c in lab.clusters if not c.parts.elastic for name in c.parts.node_names]
-    return [database.NAME, cloud.NAME, *daemons, *nodes]
+    return [database.NAME, *([cloud.NAME] if lab.elastic else []), *daemons, *nodes]
 
 
 def _configure_slurm(lab: Layout) -> None:
     (lab.folder / "db").mkdir(mode=0o700, exist_ok=True)
-    cloud.configure(lab)
+    if lab.elastic:
+        cloud.configure(lab.elastic)
     for cluster in lab.clusters:
         slurm.configure(cluster)
 
@@ -63,7 +64,8 @@ def _start_ground_floor(lab: Layout) -> None:
     for cluster in lab.clusters:
         if not (cloud.has_machines(lab) if cluster.parts.elastic else slurm.has_nodes(cluster)):
             slurm.forget_nodes(cluster)
-    cloud.start(lab)
+    if lab.elastic:
+        cloud.start(lab)
     for cluster in lab.clusters:
         slurm.start_munge(cluster)
     database.start(lab)
@@ -84,7 +86,8 @@ def _start_upper_floor(lab: Layout, progress: Progress) -> None:
         slurm.wait_for_nodes(cluster)
     for cluster in lab.clusters:
         ssh.wait(cluster)
-    cloud.wait(lab)
+    if lab.elastic:
+        cloud.wait(lab)
 
 
 def _side_by_side(step: Callable[[ClusterLayout], None], clusters: Iterable[ClusterLayout]) -> None:

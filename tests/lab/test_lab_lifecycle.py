@@ -131,7 +131,7 @@ def test_the_terminal_shows_what_runs_and_hands_on_exit_statuses(own_lab: Lab) -
     answer = _terminal(own_lab, "ssh", "elsewhere", "true")
     assert (answer.returncode, answer.stdout) == (
         1,
-        "lab: there is no cluster elsewhere; there are onprem and azure.\n",
+        "lab: there is no cluster elsewhere; this lab has onprem and azure.\n",
     )
 
 

@@ -32,7 +32,7 @@ def test_the_certificate_is_the_authoritys_and_only_for_this_machine(files: list
     ca, certificate = (x509.load_pem_x509_certificate(text) for text in contents(files)[:2])
     certificate.verify_directly_issued_by(ca)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["localhost", "lab"]
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "azure"]
     assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
@@ -71,3 +71,12 @@ def test_the_certificate_of_another_authority_is_made_anew(files: list[Path], tm
     certificates.make(*files)
     ca, certificate = (x509.load_pem_x509_certificate(text) for text in contents(files)[:2])
     certificate.verify_directly_issued_by(ca)
+
+
+def test_a_certificate_for_other_names_is_made_anew(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(files)
+    monkeypatch.setattr(certificates, "HOSTS", ["localhost", "elsewhere"])
+    certificates.make(*files)
+    assert contents(files) != before

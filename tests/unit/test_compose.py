@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab import compose, compose_settings, make_env
+from lab import compose, compose_settings, container, make_env
 from lab.airflow_settings import Place, environment
 from lab.keys import load_or_make
 from lab.layout import PROJECT
@@ -190,3 +190,36 @@ def test_airflows_containers_gain_no_rights(services: dict[str, Any]) -> None:
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["security_opt"] == ["no-new-privileges:true"]
         assert services[name]["user"] == "${AIRFLOW_UID:-50000}:0"
+
+
+def test_each_cluster_of_the_lab_has_a_network_without_a_way_out_which_only_tasks_and_waits_share(
+    services: dict[str, Any],
+) -> None:
+    networks = yaml.safe_load(compose.FILE.read_text())["networks"]
+    assert {name: (each or {}).get("internal", False) for name, each in networks.items()} == {
+        "default": False,
+        "onprem": True,
+        "azure": True,
+    }
+    theirs = {name: service["networks"] for name, service in services.items() if "networks" in service}
+    everywhere = ["default", "onprem", "azure"]
+    assert theirs == {
+        "onprem": ["onprem"],
+        "azure": ["azure"],
+        "triggerer": everywhere,
+        "worker": everywhere,
+    }
+
+
+@pytest.mark.parametrize("cluster", ["onprem", "azure"])
+def test_a_cluster_of_the_lab_is_told_which_it_is_and_sees_no_keys_but_its_own(
+    services: dict[str, Any], cluster: str
+) -> None:
+    it = services[cluster]
+    assert (it["profiles"], it["command"]) == (["lab"], ["run", cluster, "/keys"])
+    assert it["volumes"] == [f"${{KEYS_FOLDER:-./keys}}/lab-{cluster}:/keys"]
+    assert it["healthcheck"]["test"][-2:] == ["check", cluster]
+    read = {"path": f"${{KEYS_FOLDER:-./keys}}/lab-{cluster}/connections.env", "required": False}
+    assert all(read in services[name]["env_file"] for name in (*AIRFLOW, "init"))
+    seen_as = container.SEEN_AS.format(cluster=cluster)
+    assert seen_as.removesuffix(f"/lab-{cluster}") in services["worker"]["volumes"][-3]
