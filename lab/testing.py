@@ -55,10 +55,15 @@ def labs(settings: LabSettings = FAST) -> Iterator[LabOf]:
         yield lab_of
 
 
-def on_head_node(lab: Lab, cluster: str, command: str, *, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command on a head node by OpenSSH's client, with ``text`` as its input."""
+def on_head_node(
+    lab: Lab, cluster: str, command: str, *, text: str = "", user: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a head node by OpenSSH's client, with ``text`` as its input.
+
+    ``user``: as whom, of those of lab/people.py; else as whoever the lab is of.
+    """
     config = ssh.ssh_folder(lab.layout) / "config"
-    argv = ["/usr/bin/ssh", "-F", str(config), cluster, command]
+    argv = ["/usr/bin/ssh", "-F", str(config), *(["-l", user] if user else []), cluster, command]
     return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 

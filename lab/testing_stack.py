@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,11 +17,19 @@ LISTEN = "0A"  # a socket's state in /proc/net/tcp
 
 
 @contextmanager
-def running_stack(name: str = "stack", settings: StackSettings | None = None) -> Iterator[Stack]:
-    """Give a stack that is up, in ``.lab/<name>-<pid>``; it is wiped at the end."""
+def running_stack(
+    name: str = "stack",
+    settings: StackSettings | None = None,
+    prepare: Callable[[Path], None] = lambda _: None,
+) -> Iterator[Stack]:
+    """Give a stack that is up, in ``.lab/<name>-<pid>``; it is wiped at the end.
+
+    ``prepare`` is given the folder of its clusters before.
+    """
     clear_away_the_dead(name)
     stack = Stack(PROJECT / ".lab" / f"{name}-{os.getpid()}", settings)
     try:
+        prepare(stack.folder / "lab")
         stack.up()
         yield stack
     finally:

@@ -40,6 +40,6 @@ def _strangers(budgets: Budgets, clusters: Clusters) -> list[str]:
 
 def _approvers(budgets: Budgets) -> str:
     if not all(budget.approvers for budget in budgets.ask):
-        return "whoever may trigger a DAG may approve what exceeds a budget: name approvers for fewer"
+        return "whoever may answer for a DAG may approve what exceeds a budget: name approvers for fewer"
     names = sorted({name for budget in budgets.ask for name in budget.approvers})
     return f"{', '.join(names)} may approve what exceeds a budget"

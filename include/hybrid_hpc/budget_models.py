@@ -21,7 +21,8 @@ class Budget(_Data):
     """What one project may take in a month, and what becomes of a job that would exceed it.
 
     A limit that is None is none. ``when_spent``: such a job goes on premises only, waits until a person has
-    approved it, or is refused. ``approvers``: ids of Airflow's users; empty: whoever may answer for the DAG.
+    approved it, or is refused. ``approvers``: names of Airflow's users, and at a centre ``role:Operator``;
+    empty: whoever may answer for the DAG.
     """
 
     usd: Usd | None = None

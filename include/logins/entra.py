@@ -2,8 +2,8 @@
 
 .env names this file: ``LOGINS_FILE=./include/logins/entra.py``.
 ENTRA_TENANT_ID, ENTRA_CLIENT_ID and ENTRA_CLIENT_SECRET of the app registration go into connections.env; its
-redirect URI is ``<BASE_URL>/auth/oauth-authorized/azure``. Its app roles Scientist, Operator and Admin give
-the roles here, at every login; who has none of them gets in nowhere.
+redirect URI is ``<BASE_URL>/auth/oauth-authorized/azure``. Its app roles Scientist, Approver, Operator and
+Admin give the roles here, at every login; who has none of them gets in nowhere.
 """
 
 import os
@@ -17,7 +17,7 @@ WTF_CSRF_ENABLED = True
 AUTH_USER_REGISTRATION = True  # whom Entra ID lets in is made at the first login ...
 AUTH_USER_REGISTRATION_ROLE = "Public"  # ... without a right of its own
 AUTH_ROLES_SYNC_AT_LOGIN = True
-AUTH_ROLES_MAPPING = {"Scientist": ["Scientist"], "Operator": ["Operator"], "Admin": ["Admin"]}
+AUTH_ROLES_MAPPING = {role: [role] for role in ("Scientist", "Approver", "Operator", "Admin")}
 OAUTH_PROVIDERS = [
     {
         "name": "azure",  # FAB's word for it: the token's signature, tenant and audience are verified

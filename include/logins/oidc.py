@@ -16,7 +16,12 @@ WTF_CSRF_ENABLED = True
 AUTH_USER_REGISTRATION = True  # whom the provider lets in is made at the first login ...
 AUTH_USER_REGISTRATION_ROLE = "Public"  # ... without a right of its own
 AUTH_ROLES_SYNC_AT_LOGIN = True
-AUTH_ROLES_MAPPING = {"hpc-users": ["Scientist"], "hpc-operators": ["Operator"], "hpc-admins": ["Admin"]}
+AUTH_ROLES_MAPPING = {
+    "hpc-users": ["Scientist"],
+    "hpc-approvers": ["Approver"],
+    "hpc-operators": ["Operator"],
+    "hpc-admins": ["Admin"],
+}
 OAUTH_PROVIDERS = [
     {
         "name": "oidc",

@@ -45,6 +45,14 @@ ROLES: Mapping[str, Table] = {
         "Task Instances": "read edit",
         "HITL Detail": "read menu",
     },
+    # answers the approvals of budgets, beside another role or alone; triggers nothing
+    "Approver": {
+        **_EVERYBODY,
+        "DAG:hpc_job": "read edit",
+        "DAG Runs": "read",
+        "Task Instances": "read",
+        "HITL Detail": "read edit menu",
+    },
     # everything that has to do with DAGs, and pools; looks at connections, whose passwords Airflow hides
     "Operator": {
         **_EVERYBODY,
@@ -67,9 +75,14 @@ ROLES: Mapping[str, Table] = {
         "Admin": "menu",
         "Browse": "menu",
     },
-    # what our own tasks do through the REST API: the decision becomes the run's note. FAB itself gives every
-    # role the right to see the website.
-    "Service": {"DAGs": "read edit", "DAG Runs": "read edit", "Website": "read"},
+    # what our own tasks do through the REST API: the decision becomes the run's note, and an answer to a try
+    # that Airflow has lost is read. FAB itself gives every role the right to see the website.
+    "Service": {
+        "DAGs": "read edit",
+        "DAG Runs": "read edit",
+        "HITL Detail": "read",
+        "Website": "read",
+    },
 }
 
 

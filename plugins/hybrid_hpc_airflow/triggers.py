@@ -41,7 +41,10 @@ class ClusterTrigger(BaseEventTrigger):
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Poll]:
-        """Polls for ever; trouble is part of a poll, because an exception would reach every waiting job."""
+        """Polls for ever, as clusters.yaml says by then.
+
+        Trouble is part of a poll, because an exception would reach every waiting job.
+        """
         while True:
             try:
                 watch = await connections.open_watch(load_clusters().cluster(kwargs["cluster"]))
@@ -53,6 +56,8 @@ class ClusterTrigger(BaseEventTrigger):
             try:
                 async for poll in watch.polls():
                     yield poll
+                    if not _is_current(watch):
+                        break
             finally:
                 if _watches.get(kwargs["cluster"]) is watch:  # not one that was opened meanwhile
                     del _watches[kwargs["cluster"]]
@@ -62,6 +67,14 @@ class ClusterTrigger(BaseEventTrigger):
         """Without a shared stream: a poll of its own."""
         async for event in self.filter_shared_stream(self.open_shared_stream({"cluster": self.cluster})):
             yield event
+
+
+def _is_current(watch: ClusterWatch) -> bool:
+    """Whether clusters.yaml still says the same of its cluster; one that cannot be read changes nothing."""
+    try:
+        return load_clusters().cluster(watch.cluster.name) == watch.cluster
+    except HybridHpcError:
+        return True
 
 
 class JobTrigger(ClusterTrigger):

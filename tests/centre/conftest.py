@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hybrid_hpc import budgets
 from hybrid_hpc.ledger import Ledger
-from lab import processes
+from lab import people, processes
+from lab.layout import PROJECT
+from lab.people import People
 from lab.shapes import CENTRE
 from lab.stack import PORTS, Stack, StackSettings
 from lab.testing import FAST
 from lab.testing_stack import processes_of, running_stack
+from tests.centre.logins import Person
 from tests.chaos.airflow_world import AirflowWorld
 from tests.e2e.house import House
 from tests.e2e.scientist import Scientist
@@ -48,11 +53,21 @@ def exported() -> Iterator[Received]:
 
 
 @pytest.fixture(scope="package")
-def centre(exported: Received) -> Iterator[Stack]:
+def accounts() -> Iterator[People | None]:
+    """Real users of the clusters, made before these look who is there; None where none can be made."""
+    with nullcontext() if people.why_not() else people.made() as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def centre(exported: Received, accounts: People | None) -> Iterator[Stack]:
     """The stack, up. At the end its keeper is killed first: nothing of it may be left all the same."""
-    environment = {**IMPATIENT, **exports_to(exported)}
-    settings = StackSettings(shape=CENTRE, environment=environment, lab=FAST)
-    with running_stack("centre", settings) as stack:
+    named = {budgets.ENVIRONMENT: str(PROJECT / "tests/centre/budgets.yaml")}
+    settings = StackSettings(
+        shape=CENTRE, environment={**IMPATIENT, **exports_to(exported), **named}, lab=FAST
+    )
+    prepare = partial(people.install, accounts, cluster="onprem") if accounts else lambda _: None
+    with running_stack("centre", settings, prepare) as stack:
         yield stack
         os.kill(pid_of(stack.airflow.folder, "airflow"), signal.SIGKILL)
         stack.down()
@@ -69,6 +84,14 @@ def world(centre: Stack) -> Iterator[AirflowWorld]:
     yield AirflowWorld(House(centre, scientist, ledger))
     ledger.close()
     scientist.close()
+
+
+@pytest.fixture(scope="package")
+def admin(centre: Stack) -> Iterator[Person]:
+    """Who makes users and connections."""
+    person = Person(centre.airflow, "admin", centre.airflow.keys.passwords["admin"])
+    yield person
+    person.close()
 
 
 def pid_of(folder: Path, name: str) -> int:

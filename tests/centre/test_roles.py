@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
-from lab.airflow import Airflow
 from lab.stack import Stack
+from tests.centre.logins import Person, make_user
 from tests.e2e.scientist import Scientist
 
 STRANGER = "stranger"
@@ -19,49 +17,17 @@ PAGES = ["HPC", "Now", "Jobs", "Usage", "Budgets", "HPC job"]
 JOB = {"name": "allowed", "script": "true", "cluster": "onprem", "walltime": "5"}
 
 
-class Person:
-    """Somebody who is logged in; gives the status of what they try."""
-
-    def __init__(self, airflow: Airflow, name: str, password: str) -> None:
-        self.name = name
-        self._http = httpx.Client(base_url=airflow.url, timeout=60)
-        answer = self._http.post("/auth/token", json={"username": name, "password": password})
-        self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
-
-    def tries(self, method: str, path: str, **body: Any) -> int:
-        return self._http.request(method, path, json=body or None).status_code
-
-    def sees(self, path: str) -> Any:
-        return self._http.get(path).raise_for_status().json()
-
-    def triggers(self, dag_id: str, **conf: object) -> int:
-        run_id = f"{self.name}-{uuid.uuid4().hex[:8]}"
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        return self.tries("POST", f"/api/v2/dags/{dag_id}/dagRuns", **body)
-
-    def close(self) -> None:
-        self._http.close()
-
-
 @pytest.fixture(scope="module")
-def people(centre: Stack) -> Iterator[dict[str, Person]]:
+def people(centre: Stack, admin: Person) -> Iterator[dict[str, Person]]:
     """One of every role, and a stranger, who may log in and nothing more."""
     airflow = centre.airflow
-    admin = Person(airflow, "admin", airflow.keys.passwords["admin"])
-    _make_stranger(admin)
-    known = airflow.keys.passwords | {STRANGER: STRANGER}
-    people = {name: Person(airflow, name, password) for name, password in known.items()}
-    yield people
-    for person in [admin, *people.values()]:
-        person.close()
-
-
-def _make_stranger(admin: Person) -> None:
     rights = [{"action": {"name": "can_read"}, "resource": {"name": "Website"}}]
     assert admin.tries("POST", "/auth/fab/v1/roles", name=STRANGER, actions=rights) in {200, 201}
-    user = {"username": STRANGER, "first_name": STRANGER, "last_name": STRANGER, "password": STRANGER}
-    user |= {"email": f"{STRANGER}@localhost"}
-    assert admin.tries("POST", "/auth/fab/v1/users", **user, roles=[{"name": STRANGER}]) in {200, 201}
+    known = airflow.keys.passwords | {STRANGER: make_user(airflow, admin, STRANGER, STRANGER)}
+    people = {name: Person(airflow, name, password) for name, password in known.items()}
+    yield people
+    for person in people.values():
+        person.close()
 
 
 def test_the_page_is_for_those_who_may_read_the_job_dag(centre: Stack, people: dict[str, Person]) -> None:
@@ -114,13 +80,16 @@ def test_an_operator_runs_every_dag_and_pool_and_only_looks_at_connections(peopl
     assert operator.tries("GET", "/auth/fab/v1/users") == 403
 
 
-def test_a_viewer_triggers_nothing_and_the_service_account_only_writes_notes(
+def test_a_viewer_triggers_nothing_and_the_service_account_only_writes_notes_and_reads_answers(
     people: dict[str, Person],
 ) -> None:
     assert people["viewer"].triggers("hpc_job", **JOB) == 403
     service = people["service"]
     assert service.triggers("hpc_job", **JOB) == 403
     assert service.tries("PATCH", "/api/v2/dags/hpc_job/dagRuns/none", note="x") == 404
+    question = "/api/v2/dags/hpc_job/dagRuns/none/taskInstances/approve/-1/hitlDetails"
+    assert service.tries("GET", question) == 404
+    assert service.tries("PATCH", question, chosen_options=["Approve"]) == 403
     assert {service.tries("GET", f"/api/v2/{what}") for what in ("connections", "variables", "pools")} == {
         403
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hybrid_hpc import clusters
 from hybrid_hpc.cloud_view import CloudView
+from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.jobs import JobReport, JobState
 from hybrid_hpc.watch import Poll
 
@@ -80,3 +84,36 @@ def test_the_state_of_a_mapped_task_is_found(
     answer = {"run": {key: "deferred"}}
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: answer)
     assert task_states("dag", "run", map_index, ["wait", "gone"]) == {"wait": "deferred"}
+
+
+async def test_a_change_of_clusters_yaml_reaches_a_poll_that_jobs_wait_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a busy cluster the poll never ends; it would for ever connect as whom the file said once."""
+    from hybrid_hpc_airflow import connections  # noqa: PLC0415
+    from hybrid_hpc_airflow.triggers import ClusterTrigger  # noqa: PLC0415
+
+    file, opened, closed = tmp_path / "clusters.yaml", list[str](), list[str]()
+    before = clusters._DEFAULT.read_text()
+    after = before.replace("ssh_connection: hpc_onprem ", "ssh_connection: hpc_people ")
+    file.write_text(before)
+    monkeypatch.setenv(clusters.ENVIRONMENT, str(file))
+
+    async def open_watch(cluster: Cluster) -> Any:
+        async def polls() -> Any:
+            while True:
+                yield Poll(cluster.name)
+
+        async def close() -> None:
+            closed.append(cluster.ssh_connection)
+
+        opened.append(cluster.ssh_connection)
+        return SimpleNamespace(cluster=cluster, polls=polls, close=close)
+
+    monkeypatch.setattr(connections, "open_watch", open_watch)
+    polls = ClusterTrigger.open_shared_stream({"cluster": "onprem"})
+    for text in (before, "clusters: [", after, after):
+        await anext(polls)
+        file.write_text(text)
+    await anext(polls)
+    assert (opened, closed) == (["hpc_onprem", "hpc_people"], ["hpc_onprem"])

@@ -30,10 +30,10 @@ from hybrid_hpc.schedulers import scheduler
 from hybrid_hpc.site import Site
 from hybrid_hpc.submission import submit
 from hybrid_hpc.watch import ClusterWatch
-from lab import people, slurm, ssh
+from lab import people, slurm
 from lab.lab import Lab
 from lab.people import People
-from lab.testing import running_lab
+from lab.testing import on_head_node, running_lab
 from tests.lab.journey import Journey, ended, started
 
 pytestmark = [
@@ -96,9 +96,7 @@ class Head:
 
     def shell(self, user: str, command: str) -> subprocess.CompletedProcess[str]:
         """A command as a user who has logged in to the head node."""
-        config = ssh.ssh_folder(self.lab.layout) / "config"
-        argv = ["/usr/bin/ssh", "-F", str(config), "-l", user, "onprem", command]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        return on_head_node(self.lab, "onprem", command, user=user)
 
     def queue(self, row: JobRow) -> str:
         return self.shell(

@@ -126,4 +126,4 @@ def test_the_projects_own_file_asks_nobody_and_names_projects_that_there_are(
 def test_the_example_on_the_page_loads(write: Write) -> None:
     (text,) = blocks(page("budgets"), "yaml")
     read = load_budgets(write(text))
-    assert [budget.approvers for budget in read.ask] == [("grace", "hedy")]
+    assert [budget.approvers for budget in read.ask] == [("grace", "role:Operator")]

@@ -93,7 +93,7 @@ def test_a_wrong_clusters_file_is_told_with_its_line(
         (
             "default: {usd: 1, when_spent: ask}\n",
             0,
-            "ok   budgets    approvers      whoever may trigger a DAG",
+            "ok   budgets    approvers      whoever may answer for a DAG",
         ),
         ("default: {usd: 1, when_spent: ask, approvers: [ada]}\n", 0, "approvers      ada may approve"),
         ("default: {}\n", 1, "budgets.yaml:1 default: limits nothing"),

@@ -19,7 +19,7 @@ def test_a_table_is_read_as_pairs_of_action_and_resource() -> None:
     }
 
 
-@pytest.mark.parametrize("role", ["Scientist", "Service"])
+@pytest.mark.parametrize("role", ["Scientist", "Approver", "Service"])
 def test_those_who_are_no_operators_reach_nothing_that_is_not_a_dags(role: str) -> None:
     resources = {resource for _, resource in rights(ROLES[role])}
     assert not resources & {"Connections", "Variables", "Pools", "Configurations", "Users", "Roles"}
@@ -35,9 +35,16 @@ def test_nobody_but_an_admin_sees_variables_or_changes_connections_and_users() -
         }
 
 
-def test_a_scientist_answers_no_approval_and_an_operator_does() -> None:
-    assert ("can_edit", "HITL Detail") not in rights(ROLES["Scientist"])
-    assert ("can_edit", "HITL Detail") in rights(ROLES["Operator"])
+def test_a_scientist_answers_no_approval_and_an_approver_and_an_operator_do() -> None:
+    assert {name for name in ROLES if ("can_edit", "HITL Detail") in rights(ROLES[name])} == {
+        "Approver",
+        "Operator",
+    }
+
+
+def test_an_approver_triggers_and_changes_no_run() -> None:
+    changed = {resource for action, resource in rights(ROLES["Approver"]) if action != "can_read"}
+    assert not changed & {"DAG Runs", "Task Instances"}
 
 
 def test_what_is_not_in_the_table_is_taken_away_but_for_rights_on_single_dags() -> None:
