@@ -111,17 +111,21 @@ def test_failing_the_wait_fails_the_run_which_tells_that_the_job_was_cancelled(
 
 def test_the_job_of_a_run_that_is_failed_between_two_of_its_tasks_is_cancelled_at_once(house: House) -> None:
     """No wait is on then, so nobody hears of it but the API server, through which it was failed."""
-    with house.closed_gate("onprem") as gate, house.closed_partition("onprem", "batch"):
-        run = _start(house, gate)
-        house.until_state(run, "onprem.wait_in_queue", "deferred")
-        house.until_told(run, "onprem.wait_in_queue", "pending")
-        with house.scheduler_stopped():
-            house.open_partition("onprem", "batch")
-            house.until_state(run, "onprem.wait_in_queue", "success")
-            assert house.scientist.states(run)["onprem.wait_for_completion"] not in ("deferred", "success")
-            house.scientist.fail(*run)
-    row = house.job(run)
-    until(lambda: _is_cancelled(house, row), f"the end of {row}", deadline_s=CANCEL_S)
+    with house.closed_gate("onprem") as gate:
+        with house.closed_partition("onprem", "batch"):
+            run = _start(house, gate)
+            house.until_state(run, "onprem.wait_in_queue", "deferred")
+            house.until_told(run, "onprem.wait_in_queue", "pending")
+            with house.scheduler_stopped():
+                house.open_partition("onprem", "batch")
+                house.until_state(run, "onprem.wait_in_queue", "success")
+                assert house.scientist.states(run)["onprem.wait_for_completion"] not in (
+                    "deferred",
+                    "success",
+                )
+                house.scientist.fail(*run)
+        row = house.job(run)
+        until(lambda: _is_cancelled(house, row), f"the end of {row}", deadline_s=CANCEL_S)
     started = [each for each in house.scientist.runs("hpc_reconcile") if "failed_run" in each["dag_run_id"]]
     assert started, "the tick that was due has found it, not the API server"
     assert house.settled(row.token).cancel_why == "its run was failed"

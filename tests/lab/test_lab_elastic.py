@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from lab.lab import Lab
 from lab.processes import wait_until
+from tests.lab.empty_azure import empty_azure
 
 pytestmark = pytest.mark.lab
 Run = Callable[[str, str], str]
@@ -17,7 +19,14 @@ SUBMIT = "sbatch --parsable -p htc -N2 -n2 -o $SCRATCH/%j.out --wrap 'srun hostn
 
 
 @pytest.fixture
-def cyclecloud(lab: Lab) -> Iterator[httpx.Client]:
+async def azure(lab: Lab, tmp_path: Path, faults: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Without a node of a test before, on which a job would run at once."""
+    async with empty_azure(lab, tmp_path, faults):
+        yield
+
+
+@pytest.fixture
+def cyclecloud(lab: Lab, azure: None) -> Iterator[httpx.Client]:
     """CycleCloud's REST API; every node is terminated at the end."""
     connection = lab.connections()["cyclecloud"]
     auth = (connection["login"], connection["password"])
