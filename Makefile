@@ -24,7 +24,7 @@ down: ## stop what a crashed demo left
 	@test ! -x .venv/bin/python || $(RUN) -m lab.demo down
 
 test: setup ## every test but the long ones, on the real clusters, too
-	@$(RUN) -m pytest -m "not long" $(LATE) -n 2 --dist loadscope --no-loadscope-reorder --durations 30 --durations-min 20
+	@$(RUN) -m pytest -m "not long" $(LATE) -n 3 --dist loadscope --no-loadscope-reorder --durations 30 --durations-min 20
 
 chaos: setup ## the long tests: everything is killed, cut and stalled, on the real clusters
 	@$(RUN) -m pytest -m long tests/chaos tests/centre

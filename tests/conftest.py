@@ -47,11 +47,11 @@ CENTRE = "tests/centre/"
 
 
 class _OneHouse(LoadScopeScheduling):  # type: ignore[misc]
-    """For two processes (``-n 2``): what shares the house runs in one of them, what shares the centre too.
+    """For three processes (``-n 3``): what shares the house runs in one, what shares the centre in another.
 
-    The rest is divided file by file.
-    Half the time of both is waiting. The marks of ``--dist loadgroup`` do nothing with pytest 9.2: xdist
-    3.8 writes them into an attribute of the items that is gone.
+    The rest is divided file by file. Most of the time of the first two is waiting. The marks of
+    ``--dist loadgroup`` do nothing with pytest 9.2: xdist 3.8 writes them into an attribute of the items
+    that is gone.
     """
 
     def _split_scope(self, nodeid: str) -> str:
