@@ -13,7 +13,14 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from hybrid_hpc.asking import ASK_AGAIN_S, Asked, Asking, silence
-from hybrid_hpc.cloud_view import CloudView, Standing, elastic_nodes, with_cloud
+from hybrid_hpc.cloud_view import (
+    OUR_REASON,
+    CloudView,
+    Standing,
+    drained_by_others,
+    elastic_nodes,
+    with_cloud,
+)
 from hybrid_hpc.commands import Command
 from hybrid_hpc.cyclecloud import CycleCloudClient, Node
 from hybrid_hpc.demand import nodes_to_release
@@ -32,7 +39,6 @@ log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-OUR_REASON = "hybrid-hpc:"  # begins every reason that we give a node; others are an administrator's
 IDLE_REASON = f"{OUR_REASON} idle"
 EVICTED_REASON = f"{OUR_REASON} Azure takes it away"
 OFF_REASON = f"{OUR_REASON} off until asked for"
@@ -100,9 +106,11 @@ class Scaler:
     async def _mourn(self, load: Load, nodes: Sequence[Node]) -> None:
         """Tells the scheduler of nodes that vanished: were there, and are missing in two polls in a row.
 
-        One short answer of CycleCloud's must not end the jobs of every node.
+        One short answer of CycleCloud's must not end the jobs of every node. Of one that others drained the
+        scheduler finds out by itself: our reason in the place of theirs would give it back.
         """
-        up = {node.name for node in elastic_nodes(load, self.cluster) if _up(node)}
+        known = [node for node in elastic_nodes(load, self.cluster) if not drained_by_others(node)]
+        up = {node.name for node in known if _up(node)}
         missing = (up & (self._lives.names | self._missing)) - {node.name for node in nodes}
         vanished = sorted(missing & self._missing)
         self._missing = missing - set(vanished)

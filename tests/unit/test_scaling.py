@@ -215,6 +215,29 @@ async def test_a_node_that_vanished_while_nobody_watched_is_told_to_the_schedule
     assert world.ledger.lives("azure") == []
 
 
+async def test_a_node_that_an_administrator_drained_while_it_is_off_is_neither_asked_for_nor_given_back(
+    make: Make,
+) -> None:
+    world = make()
+    world.says("htc-1", NodeStatus.DOWN, drained=True, reason="disk")
+    world.says("htc-2", NodeStatus.DOWN, drained=True, reason="hybrid-hpc: off until asked for")
+    world.jobs = [htc()]
+    await world.step()
+    assert list(world.cloud.machines) == ["htc-2"]
+    assert ["htc-2" in command and "htc-1" not in command for command in world.there.commands] == [True]
+
+
+async def test_the_reason_of_a_drained_node_that_vanished_stays_and_with_it_the_drain(make: Make) -> None:
+    world = make()
+    world.comes_up("htc-1")
+    world.says("htc-1", NodeStatus.DRAINING, drained=True, reason="disk")
+    await world.step()
+    world.cloud.machines.clear()
+    for _ in range(3):
+        await world.step(2)
+    assert world.there.commands == []
+
+
 @pytest.mark.parametrize("onlooker", [False, True])
 async def test_a_job_on_a_node_of_which_azure_gave_notice_is_told_and_no_other_begins_there(
     make: Make, onlooker: bool
