@@ -30,7 +30,7 @@ from hybrid_hpc.narration import span
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, evictions, failure_of, out_of_sight
+from hybrid_hpc.standings import booting_of, evictions, failing, failure_of, out_of_sight
 from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
 from hybrid_hpc.wishes import wished_for
@@ -41,7 +41,9 @@ ResultT = TypeVar("ResultT")
 
 IDLE_REASON = f"{OUR_REASON} idle"
 EVICTED_REASON = f"{OUR_REASON} Azure takes it away"
+FAILED_REASON = f"{OUR_REASON} Azure says that it failed"
 OFF_REASON = f"{OUR_REASON} off until asked for"
+_SPARED = (EVICTED_REASON, FAILED_REASON)
 NEVER_CAME_S = 600.0  # a node that takes no job for so long has failed, whatever is said
 NEVER_CAME_BOOTS = 5
 
@@ -86,7 +88,7 @@ class Scaler:
         await self._let_go(load, nodes, wished_for(asked.wishes, load, self.cluster))
         known = {node.name: node for node in nodes}
         jobs = self._standings(load, asked, known, differs)
-        jobs |= out_of_sight(load, differs) | evictions(load, known)
+        jobs |= out_of_sight(load, differs) | failing(load, known) | evictions(load, known)
         trouble = self._wishes_trouble(asked) | _by_partition(load, jobs)
         return CloudView(frozenset(there.keys() | asked.names), trouble, jobs, differs)
 
@@ -119,27 +121,37 @@ class Scaler:
             await self._retire(vanished)
 
     async def _bury(self, load: Load, nodes: list[Node]) -> set[str]:
-        """Ends nodes that failed to boot or never came, and keeps Azure's words about it."""
+        """Ends nodes that failed or never came, but for those that a job may have; keeps Azure's words."""
         states = {node.name: node for node in load.nodes}
+        taken = {name for job in load.jobs for name in job.node_names}
         dead: set[str] = set()
         for node in nodes:
             state = states.get(node.name)
-            used = state is not None and (bool(state.cores_busy) or _up(state))
-            if not node.keep_alive and (why := failure_of(node) or self._never_came(node, used=used)):
-                await self._asking.failed(node, why, load.now)
+            if not node.keep_alive and (why := self._why_dead(node, state, taken=node.name in taken)):
+                if not (state and state.reason.startswith(FAILED_REASON)):  # else it was told before
+                    await self._asking.failed(node, why, load.now)
                 dead.add(node.name)
         if dead:
             log.warning("%s: %s failed and will be ended", self.cluster.name, ", ".join(sorted(dead)))
             await self._tried(self._cloud.terminate_nodes(names=dead))
+        if ours := [name for name in sorted(dead) if name in states and _drained_as_failed(states[name])]:
+            await self._retire(ours)
         return dead
 
-    def _never_came(self, node: Node, *, used: bool) -> str:
+    def _why_dead(self, node: Node, state: NodeState | None, *, taken: bool) -> str:
+        """Why a node is to be ended now; '' for one that has a job, or may get one at any moment."""
+        up = state is not None and _up(state)
+        if state and (state.cores_busy or state.status is NodeStatus.UP or (up and taken)):
+            return ""
+        return failure_of(node) or ("" if up else self._never_came(node))
+
+    def _never_came(self, node: Node) -> str:
         """Why a node that the scheduler does not use is given up; '' while it may still come."""
         boot_s = self.cluster.partitions[self._asking.partition_of(node)].boot_s
         waited_s = (
             self._views.lasts_s(UNUSED, node.name) if node.ready else self._lives.asked_ago_s(node.name)
         )
-        if used or waited_s < max(NEVER_CAME_S, NEVER_CAME_BOOTS * boot_s):
+        if waited_s < max(NEVER_CAME_S, NEVER_CAME_BOOTS * boot_s):
             return ""
         return f"node {node.name} did not come within {span(waited_s)} and was ended"
 
@@ -149,18 +161,24 @@ class Scaler:
         kept_out = [
             node.name
             for node in elastic_nodes(load, self.cluster)
-            if node.name in ready and (_kept_off(node) or node.reason.startswith(EVICTED_REASON))
+            if node.name in ready and (_kept_off(node) or node.reason.startswith(_SPARED))
         ]
         if kept_out:
             await self._update(self._site.scheduler.admit_nodes_command(kept_out))
 
     async def _spare(self, load: Load, nodes: list[Node]) -> None:
-        """Lets no new job begin on a node of which Azure has given notice."""
-        noticed = {node.name for node in nodes if node.evicting}
-        up = [node.name for node in load.nodes if node.name in noticed and node.status is NodeStatus.UP]
-        if up:
-            log.warning("%s: Azure is about to take %s away", self.cluster.name, ", ".join(up))
-            await self._update(self._site.scheduler.drain_nodes_command(up, EVICTED_REASON))
+        """Lets no new job begin on a node of which Azure has given notice, or that failed while it is up."""
+        there = {node.name for node in load.nodes if node.status is NodeStatus.UP}
+        up = [node for node in nodes if node.name in there]
+        if noticed := [node.name for node in up if node.evicting]:
+            log.warning("%s: Azure is about to take %s away", self.cluster.name, ", ".join(noticed))
+            await self._update(self._site.scheduler.drain_nodes_command(noticed, EVICTED_REASON))
+        if failed := [node for node in up if failure_of(node) and not node.keep_alive]:
+            names = [node.name for node in failed]
+            log.warning("%s: %s failed and will be ended without a job", self.cluster.name, ", ".join(names))
+            await self._update(self._site.scheduler.drain_nodes_command(names, FAILED_REASON))
+            for node in failed:
+                await self._asking.failed(node, failure_of(node), load.now)
 
     async def _let_go(self, load: Load, nodes: list[Node], kept: Collection[str]) -> None:
         """Terminates what is drained by us and empty, and drains what has been idle for long enough.
@@ -228,3 +246,7 @@ def _kept_off(node: NodeState) -> bool:
 def _drained_by_us(node: NodeState) -> bool:
     idle = node.status is NodeStatus.DRAINING and not node.cores_busy
     return idle and node.reason.startswith(IDLE_REASON)
+
+
+def _drained_as_failed(node: NodeState) -> bool:
+    return node.status is NodeStatus.DRAINING and node.reason.startswith(FAILED_REASON)

@@ -11,6 +11,7 @@ import pytest
 from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.errors import ConnectionLost
 from hybrid_hpc.jobs import JobState
+from hybrid_hpc.scaling import EVICTED_REASON, FAILED_REASON
 from hybrid_hpc.schedulers.base import NodeStatus, QueuedJob
 from tests.unit.placement_world import job, running
 from tests.unit.scaling_world import Cloud, World, htc_only
@@ -256,10 +257,73 @@ async def test_a_job_on_a_node_of_which_azure_gave_notice_is_told_and_no_other_b
     assert drained == ([] if onlooker else [True])
 
 
-async def test_a_node_that_azure_leaves_us_after_all_takes_jobs_again(make: Make) -> None:
+async def test_a_node_that_fails_under_a_job_takes_no_other_and_goes_when_the_job_is_over(make: Make) -> None:
+    world = make()
+    world.jobs = [htc()]
+    await world.step()
+    world.comes_up("htc-1")
+    world.says("htc-1", NodeStatus.UP, cores_busy=16)
+    world.jobs = [running("1", "htc-1", partition="htc")]
+    await world.step(2)
+    world.cloud.set_node("htc-1", "Failed", StatusMessage="the last script failed")
+    world.there.commands.clear()
+    view = await world.step(2)
+    assert view.of("1", "htc").trouble == (
+        "htc-1 failed, and the job goes on: Azure says: the last script failed"
+    )
+    assert ["State=DRAIN" in command and "htc-1" in command for command in world.there.commands] == [True]
+    world.says("htc-1", NodeStatus.DRAINING, drained=True, reason=FAILED_REASON)
+    await world.step(2)
+    assert list(world.cloud.machines) == ["htc-1"]
+    world.says("htc-1", NodeStatus.DRAINING, cores_busy=0)
+    world.jobs = []
+    await world.step(2)
+    assert list(world.cloud.machines) == []
+    assert "State=DOWN" in world.there.commands[-1]
+
+
+async def test_where_the_cluster_asks_itself_a_job_on_a_node_that_failed_is_told(make: Make) -> None:
+    world = make(onlooker=True)
+    world.says("htc-1", NodeStatus.UP, cores_busy=16)
+    world.cloud.set_node("htc-1", "Failed", StatusMessage="the last script failed")
+    world.jobs = [running("1", "htc-1", partition="htc")]
+    assert (await world.step()).of("1", "htc").trouble.startswith("htc-1 failed, and the job goes on: Azure")
+    assert world.there.commands == []
+
+
+async def test_a_node_that_fails_while_it_is_up_and_idle_is_drained_before_it_is_ended(make: Make) -> None:
+    """A job may begin between the look and the end."""
+    world = make()
+    world.comes_up("htc-1")
+    await world.step()
+    world.cloud.set_node("htc-1", "Failed", StatusMessage="the last script failed")
+    await world.step(2)
+    assert list(world.cloud.machines) == ["htc-1"]
+    assert "State=DRAIN" in world.there.commands[-1]
+    world.says("htc-1", NodeStatus.DRAINING, drained=True, reason=FAILED_REASON)
+    await world.step(2)
+    assert list(world.cloud.machines) == []
+
+
+async def test_a_failed_node_that_others_drained_goes_when_it_is_empty_and_their_reason_stays(
+    make: Make,
+) -> None:
+    world = make()
+    world.comes_up("htc-1")
+    world.says("htc-1", NodeStatus.DRAINING, drained=True, reason="health check", cores_busy=1)
+    world.cloud.set_node("htc-1", "Failed")
+    await world.step()
+    assert list(world.cloud.machines) == ["htc-1"]
+    world.says("htc-1", NodeStatus.DRAINING, cores_busy=0)
+    await world.step(2)
+    assert (list(world.cloud.machines), world.there.commands) == ([], [])
+
+
+@pytest.mark.parametrize("reason", [EVICTED_REASON, FAILED_REASON])
+async def test_a_node_that_azure_leaves_us_after_all_takes_jobs_again(make: Make, reason: str) -> None:
     world = make()
     world.cloud.set_node("htc-1", "Ready")
-    world.says("htc-1", NodeStatus.DRAINING, reason="hybrid-hpc: Azure takes it away")
+    world.says("htc-1", NodeStatus.DRAINING, drained=True, reason=reason)
     await world.step()
     assert ["State=UNDRAIN" in command for command in world.there.commands] == [True]
 
