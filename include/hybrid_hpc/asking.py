@@ -15,6 +15,7 @@ from hybrid_hpc.cyclecloud import ClusterStatus, Creation, CycleCloudClient, Nod
 from hybrid_hpc.demand import Demand, NewNode, NodeAsk, demand_of
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.node_changes import NodeChanges
 from hybrid_hpc.offers import CAPACITY_S, Failure, supply_of
 from hybrid_hpc.schedulers.base import Load
 from hybrid_hpc.site import Site
@@ -49,15 +50,24 @@ class Asked:
 class Asking:
     """One cluster's demand, met as far as Azure can; remembers what failed lately."""
 
-    def __init__(self, site: Site, cloud: CycleCloudClient, ledger: Ledger, *, ask_again_s: float) -> None:
+    def __init__(
+        self,
+        site: Site,
+        cloud: CycleCloudClient,
+        ledger: Ledger,
+        changes: NodeChanges,
+        *,
+        ask_again_s: float,
+    ) -> None:
         self.cluster = site.cluster
         self._site = site
         self._cloud = cloud
         self._ledger = ledger
+        self._changes = changes
         self._ask_again_s = ask_again_s
         self._status = StatusKept(cloud, keep_s=min(KEEP_S, ask_again_s))
         self._failures: dict[tuple[str, str], tuple[float, str]] = {}  # partition, VM size -> when, why
-        self._silence: dict[str, tuple[float, str]] = {}  # partition -> when CycleCloud failed us, why
+        self._silence: dict[str, tuple[float, str]] = {}  # partition -> when nothing could be asked for, why
         self._partitions = {part.nodearray: name for name, part in site.cluster.partitions.items()}
         self._looked_at: datetime | None = None
         self._ours: deque[str] = deque(maxlen=OURS)  # request ids
@@ -135,23 +145,28 @@ class Asking:
         if not await asyncio.to_thread(self._is_written, ask, request_id):
             log.info("%s: others ask for %s at this moment", self.cluster.name, ", ".join(ask.names))
             return set()
-        admit = self._site.scheduler.admit_nodes_command(ask.names)
-        self._site.scheduler.read_nodes_update(await self._site.head_node.run(admit))
+        if refused := await self._changes.make(self._site.scheduler.admit_nodes_command(ask.names)):
+            why = f"nodes are not asked for, they could take no job: {refused}"  # and would cost
+            return await self._in_vain(ask, request_id, why, "Refused", now)
         self._status.forget()
         try:
             creation = await self._cloud.create_nodes(request_id, [_set(ask, node) for node in ask.nodes])
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
             why = f"CycleCloud gave no nodes: {silence(error)}"
-            self._silence[ask.partition] = now, why
-            await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
-            self._tell(len(ask.names), 0, type(error).__name__)
-            return set()
+            return await self._in_vain(ask, request_id, why, type(error).__name__, now)
         message = "; ".join(dict.fromkeys(creation.messages))
         await asyncio.to_thread(self._ledger.answer_nodes, request_id, added=creation.added, message=message)
         log.info("%s: asked for %s, %d added", self.cluster.name, ", ".join(ask.names), creation.added)
         self._tell(len(ask.names), creation.added, "answered")
         return self._taken(ask, creation, now)
+
+    async def _in_vain(self, ask: NodeAsk, request_id: str, why: str, outcome: str, now: float) -> set[str]:
+        """No node was added; asked again after a while, until then the jobs are told why."""
+        self._silence[ask.partition] = now, why
+        await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
+        self._tell(len(ask.names), 0, outcome)
+        return set()
 
     def _tell(self, asked: int, added: int, outcome: str) -> None:
         name = self.cluster.name

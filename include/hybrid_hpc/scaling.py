@@ -21,12 +21,12 @@ from hybrid_hpc.cloud_view import (
     elastic_nodes,
     with_cloud,
 )
-from hybrid_hpc.commands import Command
 from hybrid_hpc.cyclecloud import CycleCloudClient, Node
 from hybrid_hpc.demand import nodes_to_release
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.narration import span
+from hybrid_hpc.node_changes import NodeChanges
 from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 from hybrid_hpc.site import Site
@@ -57,7 +57,8 @@ class Scaler:
         self.cluster = site.cluster
         self._site = site
         self._cloud = cloud
-        self._asking = Asking(site, cloud, ledger, ask_again_s=ask_again_s)
+        self._changes = NodeChanges(site, ledger)
+        self._asking = Asking(site, cloud, ledger, self._changes, ask_again_s=ask_again_s)
         self._lives = NodeLives(site.cluster, ledger)
         self._views = TwoViews(site.cluster, ledger)
         self._missing: set[str] = set()  # nodes that were there, and were not in the poll before this
@@ -70,7 +71,9 @@ class Scaler:
         if listed is None:
             silent = f"{SILENT}: {why}"
             return CloudView(trouble=dict.fromkeys(self.cluster.partitions, silent))
-        return await self._step(load, [node for node in listed if self._asking.knows(node)])
+        view = await self._step(load, [node for node in listed if self._asking.knows(node)])
+        await self._changes.tell()
+        return view
 
     async def _step(self, seen: Load, listed: Sequence[Node]) -> CloudView:
         there = {node.name: node for node in listed if not node.gone}
@@ -164,7 +167,7 @@ class Scaler:
             if node.name in ready and (_kept_off(node) or node.reason.startswith(_SPARED))
         ]
         if kept_out:
-            await self._update(self._site.scheduler.admit_nodes_command(kept_out))
+            await self._changes.make(self._site.scheduler.admit_nodes_command(kept_out))
 
     async def _spare(self, load: Load, nodes: list[Node]) -> None:
         """Lets no new job begin on a node of which Azure has given notice, or that failed while it is up."""
@@ -172,13 +175,14 @@ class Scaler:
         up = [node for node in nodes if node.name in there]
         if noticed := [node.name for node in up if node.evicting]:
             log.warning("%s: Azure is about to take %s away", self.cluster.name, ", ".join(noticed))
-            await self._update(self._site.scheduler.drain_nodes_command(noticed, EVICTED_REASON))
+            await self._changes.make(self._site.scheduler.drain_nodes_command(noticed, EVICTED_REASON))
         if failed := [node for node in up if failure_of(node) and not node.keep_alive]:
             names = [node.name for node in failed]
             log.warning("%s: %s failed and will be ended without a job", self.cluster.name, ", ".join(names))
-            await self._update(self._site.scheduler.drain_nodes_command(names, FAILED_REASON))
-            for node in failed:
-                await self._asking.failed(node, failure_of(node), load.now)
+            drain = self._site.scheduler.drain_nodes_command(names, FAILED_REASON)
+            if not await self._changes.make(drain):  # else it would be told anew at every poll
+                for node in failed:
+                    await self._asking.failed(node, failure_of(node), load.now)
 
     async def _let_go(self, load: Load, nodes: list[Node], kept: Collection[str]) -> None:
         """Terminates what is drained by us and empty, and drains what has been idle for long enough.
@@ -198,13 +202,10 @@ class Scaler:
         idle = await asyncio.to_thread(nodes_to_release, load, self.cluster, came_up)
         if idle := [name for name in idle if name in ours and name not in kept]:
             log.info("%s: %s idle, let go", self.cluster.name, ", ".join(idle))
-            await self._update(self._site.scheduler.drain_nodes_command(idle, IDLE_REASON))
+            await self._changes.make(self._site.scheduler.drain_nodes_command(idle, IDLE_REASON))
 
     async def _retire(self, names: list[str]) -> None:
-        await self._update(self._site.scheduler.retire_nodes_command(names, OFF_REASON))
-
-    async def _update(self, command: Command) -> None:
-        self._site.scheduler.read_nodes_update(await self._site.head_node.run(command))
+        await self._changes.make(self._site.scheduler.retire_nodes_command(names, OFF_REASON))
 
     def _standings(
         self, load: Load, asked: Asked, nodes: Mapping[str, Node], differs: Mapping[str, str]

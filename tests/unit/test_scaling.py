@@ -10,11 +10,15 @@ import pytest
 
 from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.errors import ConnectionLost
-from hybrid_hpc.jobs import JobState
+from hybrid_hpc.jobs import JobKey, JobState
+from hybrid_hpc.ledger import Job
+from hybrid_hpc.node_changes import NOT_CHANGED
 from hybrid_hpc.scaling import EVICTED_REASON, FAILED_REASON
 from hybrid_hpc.schedulers.base import NodeStatus, QueuedJob
+from hybrid_hpc.watch import ClusterWatch
 from tests.unit.placement_world import job, running
 from tests.unit.scaling_world import Cloud, World, htc_only
+from tests.unit.submission_world import REQUEST
 
 A, B = "Standard_a", "Standard_b"
 QUOTA = {"availableCount": 0, "familyConsumedCoreCount": 160}
@@ -214,6 +218,54 @@ async def test_a_node_that_vanished_while_nobody_watched_is_told_to_the_schedule
     assert ["State=DOWN" in command for command in world.there.commands] == [True]
     await world.step(2)
     assert world.ledger.lives("azure") == []
+
+
+NO_RIGHT = "Slurm does not change the nodes: Invalid user id"
+
+
+async def test_a_scheduler_that_changes_no_node_blinds_no_wait_and_is_an_alert_until_it_does(
+    make: Make,
+) -> None:
+    world = make()
+    world.comes_up("htc-1")
+    row = world.ledger.intend(Job(JobKey("dag", "run"), REQUEST, "azure", "htc"))
+    world.ledger.record_native_id(row.token, "1", world.clock(), "/scratch/run")
+    world.jobs = [running("1", "htc-1", name=row.token, partition="htc"), htc("2", reason="Dependency")]
+    world.cloud.set_node("htc-1", "Waiting for eviction")
+    world.there.refuses = NO_RIGHT
+    poll = await ClusterWatch(world.site, world.ledger, world.scaler).poll()
+    assert (poll.trouble, poll.reports[row.token].state) == ("", JobState.RUNNING)
+    (alert,) = world.ledger.alerts()
+    assert (alert.subject, alert.kind) == ("azure", NOT_CHANGED)
+    assert NO_RIGHT in alert.sentence
+    assert alert.sentence.endswith("sacctmgr modify user NAME set adminlevel=Admin")
+    world.there.refuses = ""
+    world.restart()
+    await world.step(2)
+    assert world.ledger.alerts() == []
+
+
+async def test_a_node_that_the_scheduler_keeps_out_is_not_asked_for_and_who_waits_hears_why(
+    make: Make,
+) -> None:
+    world = make()
+    world.jobs = [htc()]
+    world.there.refuses = NO_RIGHT
+    view = await world.step()
+    why = f"nodes are not asked for, they could take no job: {NO_RIGHT}"
+    assert view.of("1", "htc").trouble == why
+    for _ in range(5):
+        assert (await world.step(15)).of("1", "htc").trouble == why
+    assert world.cloud.requests == []
+    assert len(world.there.commands) == 2, "once a minute"
+    world.jobs = []
+    world.restart()
+    await world.step(120)
+    assert [(row.outcome, row.message) for row in world.ledger.scale_requests("azure")] == [("failed", why)]
+    world.there.refuses = ""
+    world.jobs = [htc()]
+    await world.step(2)
+    assert list(world.cloud.machines) == ["htc-1"]
 
 
 async def test_a_node_that_an_administrator_drained_while_it_is_off_is_neither_asked_for_nor_given_back(
