@@ -33,6 +33,7 @@ from hybrid_hpc.site import Site
 from hybrid_hpc.standings import booting_of, evictions, failing, failure_of, out_of_sight
 from hybrid_hpc.supply import SILENT
 from hybrid_hpc.two_views import UNUSED, TwoViews
+from hybrid_hpc.waits import partitions_of_array
 from hybrid_hpc.wishes import wished_for
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class Scaler:
 
     def _never_came(self, node: Node) -> str:
         """Why a node that the scheduler does not use is given up; '' while it may still come."""
-        boot_s = self.cluster.partitions[self._asking.partition_of(node)].boot_s
+        boot_s = max(part.boot_s for part in partitions_of_array(self.cluster, node.nodearray))
         waited_s = (
             self._views.lasts_s(UNUSED, node.name) if node.ready else self._lives.asked_ago_s(node.name)
         )

@@ -16,7 +16,7 @@ from hybrid_hpc.node_changes import NOT_CHANGED
 from hybrid_hpc.scaling import EVICTED_REASON, FAILED_REASON
 from hybrid_hpc.schedulers.base import NodeStatus, QueuedJob
 from hybrid_hpc.watch import ClusterWatch
-from tests.unit.placement_world import job, running
+from tests.unit.placement_world import azure, job, running
 from tests.unit.scaling_world import Cloud, World, htc_only
 from tests.unit.submission_world import REQUEST
 
@@ -94,6 +94,20 @@ async def test_when_azure_has_no_machine_of_one_size_the_next_round_asks_for_the
     )
     assert len(world.cloud.requests) == 2
     assert len({request_id for request_id, _ in world.cloud.requests}) == 2
+
+
+@pytest.mark.parametrize("name", ["htc", "long"])
+async def test_a_size_that_failed_is_left_alone_by_every_partition_of_its_nodearray(
+    make: Make, name: str
+) -> None:
+    part = htc_only(A).partitions["htc"]
+    world = make(azure(partitions={"htc": part, "long": part.model_copy(update={"name": "long"})}))
+    world.jobs = [htc(partition=name)]
+    await world.step()
+    world.cloud.set_node(f"{name}-1", "Failed", StatusMessage="AllocationFailed")
+    for _ in range(3):
+        assert (await world.step(2)).of("1", name).trouble == "Azure says: AllocationFailed"
+    assert len(world.cloud.requests) == 1
 
 
 async def test_a_request_whose_answer_is_lost_is_repeated_under_the_same_id_after_a_while(make: Make) -> None:
