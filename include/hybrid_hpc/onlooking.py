@@ -50,7 +50,7 @@ class Onlooker:
             blocked = await self._blocked(missing)
         except HybridHpcError as error:
             return self._silent(load, error)
-        await self._lives.look(load, listed)
+        await self._lives.look(load, list(there.values()))
         differs = await self._views.compare(load, listed)
         hopeless = self._hopeless(there, differs)
         await self._stuck.look(load, hopeless)

@@ -176,6 +176,28 @@ async def test_the_boot_time_is_learnt_from_three_boots(make: Make) -> None:
     assert booting.text == "1 node booting (Standard_a), asked 2 s ago, usually up after 9 s"
 
 
+async def test_a_node_that_was_deallocated_is_told_and_learnt_by_its_own_boot_each_time(make: Make) -> None:
+    world = make(onlooker=True)
+    told = []
+    for boot_s in (100, 90, 110):
+        world.says("htc-1", NodeStatus.BOOTING)
+        world.cloud.set_node("htc-1", "Preparing", MachineType=A, TargetState="Started")
+        world.jobs = [htc(state=JobState.CONFIGURING, node_names=("htc-1",))]
+        await world.step()
+        booting = (await world.step(boot_s)).of("1", "htc").booting
+        told.append(booting and booting.asked_ago_s)
+        world.comes_up("htc-1")
+        await world.step()
+        world.jobs = []
+        world.says("htc-1", NodeStatus.OFF)
+        world.cloud.set_node("htc-1", "Deallocated", TargetState="Deallocated")
+        await world.step(900)
+        await world.step(900)
+    assert told == [100, 90, 110]
+    assert world.ledger.boot_times_s("azure") == {("htc", A): [110, 90, 100]}
+    assert world.ledger.lives("azure") == []
+
+
 async def test_a_job_of_another_reason_is_told_nothing_of_the_nodes_of_others(make: Make) -> None:
     world = make()
     world.jobs = [htc("1"), htc("2", reason="Dependency")]
