@@ -15,11 +15,12 @@ from hybrid_hpc.cyclecloud import ClusterStatus, Creation, CycleCloudClient, Nod
 from hybrid_hpc.demand import Demand, NewNode, NodeAsk, demand_of
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.node_changes import NodeChanges
 from hybrid_hpc.offers import CAPACITY_S, Failure, supply_of
 from hybrid_hpc.schedulers.base import Load
 from hybrid_hpc.site import Site
 from hybrid_hpc.status_kept import KEEP_S, StatusKept
-from hybrid_hpc.supply import SILENT, Made, Supply
+from hybrid_hpc.supply import SILENT, Made, Supply, partition_of
 from hybrid_hpc.wishes import lease_s
 
 log = logging.getLogger(__name__)
@@ -49,16 +50,25 @@ class Asked:
 class Asking:
     """One cluster's demand, met as far as Azure can; remembers what failed lately."""
 
-    def __init__(self, site: Site, cloud: CycleCloudClient, ledger: Ledger, *, ask_again_s: float) -> None:
+    def __init__(
+        self,
+        site: Site,
+        cloud: CycleCloudClient,
+        ledger: Ledger,
+        changes: NodeChanges,
+        *,
+        ask_again_s: float,
+    ) -> None:
         self.cluster = site.cluster
         self._site = site
         self._cloud = cloud
         self._ledger = ledger
+        self._changes = changes
         self._ask_again_s = ask_again_s
         self._status = StatusKept(cloud, keep_s=min(KEEP_S, ask_again_s))
-        self._failures: dict[tuple[str, str], tuple[float, str]] = {}  # partition, VM size -> when, why
-        self._silence: dict[str, tuple[float, str]] = {}  # partition -> when CycleCloud failed us, why
-        self._partitions = {part.nodearray: name for name, part in site.cluster.partitions.items()}
+        self._failures: dict[tuple[str, str], tuple[float, str]] = {}  # nodearray, VM size -> when, why
+        self._silence: dict[str, tuple[float, str]] = {}  # nodearray -> when nothing could be asked for, why
+        self._nodearrays = {part.nodearray or "" for part in site.cluster.partitions.values()} - {""}
         self._looked_at: datetime | None = None
         self._ours: deque[str] = deque(maxlen=OURS)  # request ids
 
@@ -68,7 +78,7 @@ class Asking:
 
     def knows(self, node: Node) -> bool:
         """True for a node of one of the cluster's own nodearrays."""
-        return node.nodearray in self._partitions
+        return node.nodearray in self._nodearrays
 
     async def step(self, load: Load, nodes: Iterable[Node], dead: Collection[str]) -> Asked:
         """Asks for what is missing, a partition's nodes in one request. ``dead``: nodes that were ended."""
@@ -87,22 +97,20 @@ class Asking:
 
     async def failed(self, node: Node, why: str, now: float) -> None:
         """A node did not come: its VM size is left alone for a while, and its request says why."""
-        self._failures[self.partition_of(node), node.machine_type] = now, why
+        self._failures[node.nodearray, node.machine_type] = now, why
         await asyncio.to_thread(self._ledger.explain_nodes, node.request_id, why)
 
     def trouble(self, partition: str) -> str:
-        """What failed lately in this partition; '' for nothing."""
-        silence = [self._silence[partition][1]] if partition in self._silence else []
-        failed = [why for (name, _), (_, why) in self._failures.items() if name == partition]
+        """What failed lately in this partition's nodearray; '' for nothing."""
+        nodearray = self.cluster.partitions[partition].nodearray or ""
+        silence = [self._silence[nodearray][1]] if nodearray in self._silence else []
+        failed = [why for (name, _), (_, why) in self._failures.items() if name == nodearray]
         return "; ".join(dict.fromkeys(silence + failed))
-
-    def partition_of(self, node: Node) -> str:
-        """The partition whose nodearray the node is of."""
-        return self._partitions[node.nodearray]
 
     def _made(self, node: Node, dead: Collection[str]) -> Made:
         leaves = not node.wanted or node.name in dead
-        return Made(node.machine_type, node.placement_group_id, self.partition_of(node), leaves=leaves)
+        part = partition_of(self.cluster, node.nodearray, node.machine_type)
+        return Made(node.machine_type, node.placement_group_id, part.name if part else "", leaves=leaves)
 
     def _forget(self, now: float) -> None:
         self._failures = {key: each for key, each in self._failures.items() if now - each[0] < CAPACITY_S}
@@ -120,14 +128,15 @@ class Asking:
         return {name: self._supply_of(name, status, now) for name in self.cluster.partitions}
 
     def _supply_of(self, name: str, status: ClusterStatus, now: float) -> Supply:
-        if name in self._silence:
-            return Supply((), self._silence[name][1])
+        partition = self.cluster.partitions[name]
+        if partition.nodearray in self._silence:
+            return Supply((), self._silence[partition.nodearray][1])
         failures = {
             vm_size: Failure(now - at, why)
-            for (partition, vm_size), (at, why) in self._failures.items()
-            if partition == name
+            for (nodearray, vm_size), (at, why) in self._failures.items()
+            if nodearray == partition.nodearray
         }
-        return supply_of(self.cluster.partitions[name], status, failures, again_s=self._ask_again_s)
+        return supply_of(partition, status, failures, again_s=self._ask_again_s)
 
     async def _ask_for(self, ask: NodeAsk, now: float) -> set[str]:
         """Written down first, then asked: the request id makes asking twice asking once."""
@@ -135,23 +144,28 @@ class Asking:
         if not await asyncio.to_thread(self._is_written, ask, request_id):
             log.info("%s: others ask for %s at this moment", self.cluster.name, ", ".join(ask.names))
             return set()
-        admit = self._site.scheduler.admit_nodes_command(ask.names)
-        self._site.scheduler.read_nodes_update(await self._site.head_node.run(admit))
+        if refused := await self._changes.make(self._site.scheduler.admit_nodes_command(ask.names)):
+            why = f"nodes are not asked for, they could take no job: {refused}"  # and would cost
+            return await self._in_vain(ask, request_id, why, "Refused", now)
         self._status.forget()
         try:
             creation = await self._cloud.create_nodes(request_id, [_set(ask, node) for node in ask.nodes])
         except HybridHpcError as error:
             log.warning("%s: CycleCloud: %s", self.cluster.name, error)
             why = f"CycleCloud gave no nodes: {silence(error)}"
-            self._silence[ask.partition] = now, why
-            await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
-            self._tell(len(ask.names), 0, type(error).__name__)
-            return set()
+            return await self._in_vain(ask, request_id, why, type(error).__name__, now)
         message = "; ".join(dict.fromkeys(creation.messages))
         await asyncio.to_thread(self._ledger.answer_nodes, request_id, added=creation.added, message=message)
         log.info("%s: asked for %s, %d added", self.cluster.name, ", ".join(ask.names), creation.added)
         self._tell(len(ask.names), creation.added, "answered")
         return self._taken(ask, creation, now)
+
+    async def _in_vain(self, ask: NodeAsk, request_id: str, why: str, outcome: str, now: float) -> set[str]:
+        """No node was added; asked again after a while, until then the jobs are told why."""
+        self._silence[ask.nodearray] = now, why
+        await asyncio.to_thread(self._ledger.explain_nodes, request_id, why)
+        self._tell(len(ask.names), 0, outcome)
+        return set()
 
     def _tell(self, asked: int, added: int, outcome: str) -> None:
         name = self.cluster.name
@@ -182,7 +196,7 @@ class Asking:
             else:
                 gave = f"Azure gave {creation.added} of {len(ask.nodes)} nodes"
                 why = f"{gave}: {result.message or 'no reason given'}"
-                self._failures[ask.partition, node.vm_size] = now, why
+                self._failures[ask.nodearray, node.vm_size] = now, why
         return added
 
     def _request_id(self, ask: NodeAsk) -> str:

@@ -14,6 +14,7 @@ from hybrid_hpc.asking import ASK_AGAIN_S, Asking
 from hybrid_hpc.cloud_view import with_cloud
 from hybrid_hpc.errors import HybridHpcError
 from hybrid_hpc.ledger import Ledger
+from hybrid_hpc.node_changes import NodeChanges
 from hybrid_hpc.site import Site
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ async def _ask(site: Site, ledger: Ledger) -> frozenset[str]:
     again = timedelta(seconds=ASK_AGAIN_S)
     if await asyncio.to_thread(ledger.asked_in_vain, site.cluster.name, again):
         return frozenset()
-    asking = Asking(site, site.cloud, ledger, ask_again_s=ASK_AGAIN_S)
+    asking = Asking(site, site.cloud, ledger, NodeChanges(site, ledger), ask_again_s=ASK_AGAIN_S)
     asking.looks()
     listed = [node for node in await site.cloud.nodes() if asking.knows(node) and not node.gone]
     seen = site.scheduler.read_load(await site.head_node.run(site.scheduler.load_command()))

@@ -9,6 +9,8 @@ from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.narration import Booting
 from hybrid_hpc.schedulers.base import Load, NodeState, NodeStatus
 
+OUR_REASON = "hybrid-hpc:"  # begins every reason that we give a node; others are an administrator's
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -42,18 +44,24 @@ class CloudView:
 def with_cloud(load: Load, cluster: Cluster, existing: Iterable[str]) -> Load:
     """The load with the elastic nodes' true status: off where CycleCloud has none, else booting.
 
-    To the scheduler both look broken. Nodes that are up or draining keep their status.
+    To the scheduler both look broken. Nodes that are up or draining keep their status, and so do those that
+    somebody else drained: they are not asked for, and not taken in, until they are given back.
     """
     names = frozenset(existing)
     elastic = {node.name for node in elastic_nodes(load, cluster)}
 
     def seen(node: NodeState) -> NodeState:
         gone = node.status in (NodeStatus.DOWN, NodeStatus.OFF, NodeStatus.BOOTING)
-        if not gone or node.name not in elastic:
+        if not gone or node.name not in elastic or drained_by_others(node):
             return node
         return replace(node, status=NodeStatus.BOOTING if node.name in names else NodeStatus.OFF)
 
     return replace(load, nodes=tuple(seen(node) for node in load.nodes))
+
+
+def drained_by_others(node: NodeState) -> bool:
+    """True for a node that an administrator, or the scheduler itself, has drained."""
+    return node.drained and not node.reason.startswith(OUR_REASON)
 
 
 def elastic_nodes(load: Load, cluster: Cluster) -> list[NodeState]:

@@ -15,7 +15,7 @@ from hybrid_hpc.node_lives import NodeLives
 from hybrid_hpc.offers import supply_of
 from hybrid_hpc.schedulers.base import Load, NodeStatus
 from hybrid_hpc.site import Site
-from hybrid_hpc.standings import booting_of, evictions, failure_of, out_of_sight
+from hybrid_hpc.standings import booting_of, evictions, failing, failure_of, out_of_sight
 from hybrid_hpc.status_kept import StatusKept
 from hybrid_hpc.stuck_nodes import StuckNodes
 from hybrid_hpc.supply import SILENT
@@ -50,7 +50,7 @@ class Onlooker:
             blocked = await self._blocked(missing)
         except HybridHpcError as error:
             return self._silent(load, error)
-        await self._lives.look(load, listed)
+        await self._lives.look(load, list(there.values()))
         differs = await self._views.compare(load, listed)
         hopeless = self._hopeless(there, differs)
         await self._stuck.look(load, hopeless)
@@ -62,7 +62,7 @@ class Onlooker:
             for job, (names, partition) in awaited.items()
             if partition in self.cluster.partitions
         }
-        jobs |= out_of_sight(load, differs) | evictions(load, there)
+        jobs |= out_of_sight(load, differs) | failing(load, there) | evictions(load, there)
         return CloudView(frozenset(there), blocked, jobs, differs)
 
     def _hopeless(self, there: Mapping[str, Node], differs: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from hybrid_hpc.identity import stranger
 from hybrid_hpc.placement import ClusterView, partitions_that_fit
 from hybrid_hpc.request import JobRequest
 from hybrid_hpc.schedulers.base import Load, NodeStatus, Scheduler, Submission
-from hybrid_hpc.supply import budget_of
+from hybrid_hpc.supply import budget_of, partition_of
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +91,13 @@ async def _cloud_status(cloud: CycleCloudClient) -> ClusterStatus:
 
 def _creatable(cluster: Cluster, status: ClusterStatus) -> dict[str, int]:
     """How many more nodes could be made now, by partition: quotas and the cluster's own limits are in it."""
-    arrays = {part.nodearray: part for part in cluster.partitions.values() if part.nodearray}
-    there = [node for node in status.nodes if not node.gone and node.nodearray in arrays]
-    budget = budget_of(cluster, ((arrays[node.nodearray].name, node.machine_type) for node in there))
+    there = [node for node in status.nodes if not node.gone]
+    counted = ((partition_of(cluster, node.nodearray, node.machine_type), node) for node in there)
+    budget = budget_of(cluster, ((part.name, node.machine_type) for part, node in counted if part))
     return {
-        part.name: min(_available(part, status), budget.room(min(part.sizes.values())))
-        for part in arrays.values()
+        name: min(_available(part, status), budget.room(min(part.sizes.values())))
+        for name, part in cluster.partitions.items()
+        if part.nodearray
     }
 
 

@@ -68,6 +68,17 @@ def failure_of(node: Node) -> str:
     return f"Azure says: {node.status_message or 'it failed to boot and said nothing'}"
 
 
+def failing(load: Load, nodes: Mapping[str, Node]) -> dict[str, Standing]:
+    """What to tell about the jobs (native id) that run on nodes of which Azure says that they failed."""
+    found: dict[str, Standing] = {}
+    for job in load.jobs:
+        names = [name for name in job.node_names if name in nodes and nodes[name].failed]
+        if names and job.state.started:
+            said = failure_of(nodes[names[0]])
+            found[job.native_id] = Standing(trouble=f"{', '.join(names)} failed, and the job goes on: {said}")
+    return found
+
+
 def out_of_sight(load: Load, differs: Mapping[str, str]) -> dict[str, Standing]:
     """What to tell about the jobs (native id) that run on nodes of which the two views differ."""
     found: dict[str, Standing] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hybrid_hpc.clusters import Cluster
+from hybrid_hpc.clusters import Cluster, Partition
 
 CENT = 1e-6  # sums of prices are off by less
 PLENTY = 1_000_000  # more nodes than any cluster has
@@ -97,6 +97,12 @@ class Budget:
             return f"{LIMIT} {nodes} is reached: {run}{more}"
         spent = f"{run} for {self.usd_per_hour:.2f} USD{more}"
         return f"{LIMIT} {self.max_usd_per_hour:.2f} USD an hour is reached: {spent}"
+
+
+def partition_of(cluster: Cluster, nodearray: str, vm_size: str) -> Partition | None:
+    """As whose a node counts where partitions share a nodearray: the first with its VM size, or at all."""
+    parts = [part for part in cluster.partitions.values() if part.nodearray == nodearray]
+    return next((part for part in parts if vm_size in part.sizes), parts[0] if parts else None)
 
 
 def budget_of(cluster: Cluster, there: Iterable[tuple[str, str]]) -> Budget:

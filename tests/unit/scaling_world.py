@@ -14,6 +14,7 @@ from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.commands import Answer, Command
 from hybrid_hpc.cyclecloud import ClusterStatus, Creation, CycleCloudClient, Node, NodeSet
 from hybrid_hpc.cyclecloud.models import SetResult
+from hybrid_hpc.errors import Refused
 from hybrid_hpc.headnode import HeadNode
 from hybrid_hpc.ledger import Ledger
 from hybrid_hpc.ledger.database import utc_now
@@ -135,10 +136,11 @@ class Hours:
 
 @dataclass
 class There(Slurm):
-    """A scheduler that takes every command and keeps which."""
+    """A scheduler that takes every command and keeps which; ``refuses``: why it changes no node."""
 
     commands: list[str] = field(default_factory=list)
     load: Callable[[], Load] | None = None
+    refuses: str = ""
 
     @override
     def read_load(self, answer: Answer) -> Load:
@@ -151,7 +153,8 @@ class There(Slurm):
 
     @override
     def read_nodes_update(self, answer: Answer) -> None:
-        pass
+        if self.refuses:
+            raise Refused(self.refuses)
 
 
 class World:

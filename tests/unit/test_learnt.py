@@ -68,6 +68,13 @@ def test_every_vm_size_of_a_partition_counts() -> None:
     assert _creatable(htc_only(SIZE, OTHER), cloud(own=2, other=3)) == {"htc": 5}
 
 
+def test_every_partition_of_a_nodearray_can_have_what_it_can_make() -> None:
+    own = htc_only(SIZE).partitions["htc"]
+    where = azure(partitions={"htc": own, "long": own.model_copy(update={"name": "long"})})
+    assert _creatable(where, cloud(own=5)) == {"htc": 5, "long": 5}
+    assert _creatable(limited(where, max_nodes=3), cloud("htc-1", own=5)) == {"htc": 2, "long": 2}
+
+
 def test_a_job_for_which_the_limit_leaves_no_node_goes_elsewhere_with_the_reason() -> None:
     where: Cluster = limited(azure(), max_usd_per_hour=0.1)
     empty = load(nodes(where, NodeStatus.OFF))

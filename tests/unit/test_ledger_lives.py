@@ -85,6 +85,29 @@ def test_a_node_that_an_answer_had_left_out_goes_on_living(ledger: Ledger) -> No
     assert life.up_at
 
 
+def test_a_node_that_is_started_again_after_it_was_gone_for_certain_lives_anew(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """Its VM was deallocated and has kept its id, and the id of the request that made it."""
+    ledger.ask_for_nodes(request_id="r", cluster="azure", nodearray="htc", names=["htc-1"])
+    for boot_s in (9, 7, 8):
+        ledger.begin_lives("azure", [new(1, "r")])
+        clock.pass_(boot_s)
+        ledger.renew_lives("azure", ["id-1"], up=["id-1"])
+        ledger.renew_lives("azure", [], gone=["id-1"])
+        clock.pass_(61)
+    ledger.begin_lives("azure", [new(1, "r")])
+    (life,) = ledger.lives("azure")
+    assert (life.asked_at, life.up_at, life.request_id) == (clock.now, None, "")
+    assert ledger.boot_times_s("azure") == {("htc", "F16"): [8.0, 7.0, 9.0]}
+
+
+def test_a_node_that_was_up_when_it_was_first_seen_teaches_no_boot_time(ledger: Ledger) -> None:
+    ledger.begin_lives("azure", [new(1)])
+    ledger.renew_lives("azure", ["id-1"], up=["id-1"])
+    assert ledger.boot_times_s("azure") == {}
+
+
 def test_only_the_newest_boots_of_each_vm_size_are_remembered(ledger: Ledger, clock: Clock) -> None:
     for number in range(BOOTS_REMEMBERED + 5):
         ledger.begin_lives("azure", [new(number)])

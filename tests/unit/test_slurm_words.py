@@ -113,6 +113,15 @@ def test_a_node_state_says_what_the_node_is_good_for(state: str, status: NodeSta
     assert node_status(state) is status
 
 
+@pytest.mark.parametrize(
+    ("state", "drained"),
+    [("DOWN+DRAIN", True), ("IDLE+FAIL", True), ("DOWN*+CLOUD", False), ("IDLE+MAINT", False)],
+)
+def test_a_node_that_somebody_drained_is_known_though_it_is_down(state: str, drained: bool) -> None:
+    (node,), _ = nodes([f"NodeName=n1 CPUAlloc=0 CPUTot=8 RealMemory=1000 AllocMem=0 State={state}"])
+    assert node.drained is drained
+
+
 def test_a_node_of_an_older_version_is_read_too() -> None:
     line = (
         "NodeName=n1 Arch=x86_64 CPUAlloc=2 CPUTot=8 Gres=gpu:v100:2(S:0),gpu:a100:1(S:1) RealMemory=1000 "

@@ -6,27 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
-from hybrid_hpc.commands import Answer
-from hybrid_hpc.errors import Refused
 from hybrid_hpc.jobs import JobState
 from hybrid_hpc.schedulers.base import NodeStatus, QueuedJob
 from hybrid_hpc.stuck_nodes import STUCK
 from tests.unit.placement_world import job, running
-from tests.unit.scaling_world import Cloud, There, World, htc_only
+from tests.unit.scaling_world import Cloud, World, htc_only
 
 A = "Standard_a"
 MISSING = "the scheduler counts on htc-1, and CycleCloud does not have it; it is so since "
 UNUSED = "htc-1 runs in Azure, and the scheduler gives it no job: it is down there (Not responding); "
-
-
-class Strict(There):
-    """A scheduler that lets our account change no node."""
-
-    @override
-    def read_nodes_update(self, answer: Answer) -> None:
-        raise Refused("Slurm does not change the nodes: Invalid user id")
 
 
 @pytest.fixture
@@ -119,8 +108,7 @@ async def test_a_stuck_node_is_given_up_when_no_job_has_it(onlooker: World) -> N
 async def test_what_our_account_may_not_free_is_an_alert_with_the_remedy_until_it_is_over(
     onlooker: World,
 ) -> None:
-    onlooker.there = Strict(load=onlooker.load)
-    onlooker.restart()
+    onlooker.there.refuses = "Slurm does not change the nodes: Invalid user id"
     onlooker.says("htc-1", NodeStatus.BOOTING)
     onlooker.cloud.set_node("htc-1", "Failed", StatusMessage="no route to /sched")
     for _ in range(3):

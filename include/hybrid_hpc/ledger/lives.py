@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Connection, String, and_, cast, or_, select, update
 
 from hybrid_hpc.ledger import tables
 from hybrid_hpc.ledger.database import Database, insert, table
 from hybrid_hpc.ledger.requests import SCALE
 from hybrid_hpc.ledger.rows import LifeRow
+from hybrid_hpc.ledger.what_came import CERTAIN
 from hybrid_hpc.usage.windows import Window
 
 LIVES = table(tables.NodeLife)
 BOOTS_REMEMBERED = 20
+UP_AT_ONCE_S = 1.0  # one that was up when it was first seen: how long its boot took nobody knows
 _COLUMNS = [column for column in LIVES.columns if column.name != "id"]
 
 
@@ -34,11 +36,16 @@ class LifeQueries(Database):
     """Every method is one transaction."""
 
     def begin_lives(self, cluster: str, new: Sequence[NewLife]) -> None:
-        """Writes nodes down that are not known yet, as asked for when their request was, else now."""
+        """Writes nodes down that are not known yet, as asked for when their request was, else now.
+
+        One that was gone for certain lives anew, asked for now: a VM that is deallocated keeps its ids.
+        """
         if not new:
             return
         now = self._now()
         with self._transaction() as connection:
+            again = self._close_lives(connection, cluster, [life.node_id for life in new])
+            new = [replace(life, request_id="") if life.node_id in again else life for life in new]
             asked = select(SCALE.c.request_id, SCALE.c.asked_at).where(
                 SCALE.c.request_id.in_({life.request_id for life in new if life.request_id})
             )
@@ -59,6 +66,16 @@ class LifeQueries(Database):
                 for life in new
             ]
             connection.execute(insert(connection, LIVES).values(values).on_conflict_do_nothing())
+
+    def _close_lives(self, connection: Connection, cluster: str, node_ids: Sequence[str]) -> set[str]:
+        """Gives earlier lives of these nodes an id of their own; which nodes had one."""
+        gone = and_(LIVES.c.gone_at < self._now() - CERTAIN, LIVES.c.node_id.in_(node_ids))
+        earlier = and_(LIVES.c.cluster == cluster, gone)
+        found = set(connection.scalars(select(LIVES.c.node_id).where(earlier)))
+        if found:
+            own = LIVES.c.node_id + "/" + cast(LIVES.c.id, String)
+            connection.execute(update(LIVES).where(earlier).values(node_id=own))
+        return found
 
     def renew_lives(
         self,
@@ -114,7 +131,10 @@ class LifeQueries(Database):
         times: dict[tuple[str, str], list[float]] = {}
         with self._transaction() as connection:
             for nodearray, vm_size, asked_at, up_at in connection.execute(newest):
+                took_s = (up_at - asked_at).total_seconds()
+                if took_s < UP_AT_ONCE_S:
+                    continue
                 known = times.setdefault((nodearray, vm_size), [])
                 if len(known) < BOOTS_REMEMBERED:
-                    known.append((up_at - asked_at).total_seconds())
+                    known.append(took_s)
         return times

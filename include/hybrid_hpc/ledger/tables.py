@@ -188,7 +188,7 @@ class NodeLife(Base):
 
     id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
     cluster: Mapped[str]
-    node_id: Mapped[str]  # CycleCloud's: a name lives again and again
+    node_id: Mapped[str]  # CycleCloud's: a name lives again and again; of an earlier life with /id after it
     name: Mapped[str]
     nodearray: Mapped[str]
     vm_size: Mapped[str]

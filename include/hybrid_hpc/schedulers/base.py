@@ -49,6 +49,7 @@ class NodeState:
     reason: str = ""  # why it is down or draining, in the scheduler's words
     state_word: str = ""  # the scheduler's own state word, for people
     last_busy: float | None = None  # unix seconds, head node's clock: when a job last ended here
+    drained: bool = False  # takes no new job until somebody lifts that, not even when it comes back
 
     @property
     def cores_free(self) -> int:

@@ -21,6 +21,7 @@ _SUFFIXES = {
 
 _TAKES_JOBS = frozenset({"IDLE", "MIXED", "ALLOCATED", "COMPLETING"})
 _CLOSED = frozenset({"DRAIN", "DRAINING", "DRAINED", "MAINT", "RESERVED", "MAINTENANCE"})
+_DRAINED = frozenset({"DRAIN", "DRAINING", "DRAINED", "FAIL", "FAILING"})
 _BROKEN = frozenset({"DOWN", "ERROR", "FAIL", "FAILING", "INVAL", "INVALID_REG", "UNKNOWN", "FUTURE"})
 _COMING = frozenset({"POWERING_UP", "POWER_UP", "REBOOT_ISSUED"})
 _GONE = frozenset({"POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "POWER"})
@@ -58,6 +59,7 @@ def _node(line: str) -> NodeState:
         reason=reason[1] if reason else "",
         state_word=fields["State"],
         last_busy=moment(fields.get("LastBusyTime", "")),
+        drained=bool(_DRAINED.intersection(_state_words(fields["State"]))),
     )
 
 

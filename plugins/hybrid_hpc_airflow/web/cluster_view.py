@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
-from hybrid_hpc.cluster_models import Cluster, Partition
+from hybrid_hpc.cluster_models import Cluster
 from hybrid_hpc.learnt import Boots, usual_boot_s
 from hybrid_hpc.ledger.rows import LifeRow, ScaleRow
 from hybrid_hpc.narration import LATE_S
 from hybrid_hpc.snapshots import SnapshotRow
+from hybrid_hpc.supply import partition_of
 from hybrid_hpc_airflow.web.views import Stage, View, WayView
 
 STALE_S = 900.0  # somebody looks at each cluster every five minutes, and at each poll while jobs wait
@@ -109,7 +110,7 @@ def boot_views(
 
 
 def _boot(life: LifeRow, cluster: Cluster, boots: Boots, now: datetime) -> BootView:
-    partition = partition_of(life, cluster)
+    partition = partition_of(cluster, life.nodearray, life.vm_size)
     usual_s, learnt = usual_boot_s(boots, partition, life.vm_size) if partition else (None, False)
     return BootView(
         asked_ago_s=max((now - life.asked_at).total_seconds(), 0.0),
@@ -119,14 +120,9 @@ def _boot(life: LifeRow, cluster: Cluster, boots: Boots, now: datetime) -> BootV
     )
 
 
-def partition_of(life: LifeRow, cluster: Cluster) -> Partition | None:
-    """The partition whose nodearray the node is of; None for one that clusters.yaml does not have."""
-    return next((each for each in cluster.partitions.values() if each.nodearray == life.nodearray), None)
-
-
 def vms_usd_per_hour(lives: Sequence[LifeRow], cluster: Cluster) -> float:
     """What all these nodes cost, boot included; one of a nodearray that is not known costs nothing here."""
-    priced = [(life, partition_of(life, cluster)) for life in lives]
+    priced = [(life, partition_of(cluster, life.nodearray, life.vm_size)) for life in lives]
     return sum(
         partition.sizes.get(life.vm_size, partition.node_usd_per_hour)
         for life, partition in priced
