@@ -159,7 +159,7 @@ async def test_an_evicted_node_is_told_and_its_failure_not_the_jobs_and_it_takes
     assert "the node failed, not the job" in collected.outcome.sentence
     _ended_as(lab, azure, row, JobState.NODE_FAIL)
     assert await _nodes(azure) == []
-    await _until_its_name_is_free(azure)
+    await _until_its_name_is_free(lab, azure, name)
     after = await azure.run("htc", HELLO, cpus_per_task=CORES)
     assert (after.succeeded, after.tail.strip()) == (True, name)
 
@@ -173,11 +173,14 @@ def _ended_as(lab: Lab, azure: Journey, row: JobRow, state: JobState) -> None:
     assert (settled.outcome, settled.evidence, settled.restarts) == (state, "accounting", 0)
 
 
-async def _until_its_name_is_free(azure: Journey) -> None:
-    """A VM that ends keeps its node's name meanwhile."""
+async def _until_its_name_is_free(lab: Lab, azure: Journey, name: str) -> None:
+    """A VM that ends keeps its node's name meanwhile, and Slurm may hear its slurmd a last time."""
     assert azure.site.cloud
+    show = ("scontrol", "show", "node", name)
     async with asyncio.timeout(PATIENCE_S):
         while [node for node in await azure.site.cloud.nodes() if not node.gone]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        while "State=DOWN" not in slurm.ask(layout_of(lab, "azure"), *show):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
