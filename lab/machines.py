@@ -48,6 +48,8 @@ def _make_folders(lab: Layout) -> None:
     for cluster in lab.clusters:
         for part in ("home", "scratch", "projects"):
             (cluster.files / part).mkdir(parents=True, exist_ok=True)
+            for folder in (cluster.files, cluster.files / part):
+                folder.chmod(0o755)  # with a umask of 002 they would be no place for run directories
         _write_etc(lab, cluster.folder)
 
 

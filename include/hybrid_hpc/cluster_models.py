@@ -166,7 +166,8 @@ class Cluster(_Data):
     """One cluster: how to reach it, what it has, and what that costs. ``projects`` None: every project.
 
     ``runs_as``: all jobs run as the account of ``ssh_connection``, each as its project by one of
-    ``ssh_connections``, or as the person who asked, by ``people``. ``ssh_connection`` watches it anyway.
+    ``ssh_connections``, or as the person who asked, by ``people``. ``ssh_connection`` watches it anyway. A
+    table that ``runs_as`` does not use any more still cancels and collects what was sent by it.
     """
 
     name: ClusterKey

@@ -94,18 +94,21 @@ class _Reader(YamlFile):
         return {"title": name, **cluster, "name": name}
 
     def identities(self, cluster: dict[str, Any], keys: Keys) -> None:
-        """A table that ``runs_as`` does not use would make believe that jobs run as somebody else."""
+        """A table beside no ``runs_as`` would make believe that jobs run as somebody else.
+
+        Beside another that is written it is kept for the jobs that were sent by it and have not ended.
+        """
         if cluster.get("people") is not None:
             cluster["people"] = self.mapping(cluster["people"], (*keys, "people"), {*People.model_fields})
         runs_as = cluster.get("runs_as", "service")
         for mode, name in _RUNS_AS_NEEDS.items():
             if mode == runs_as and not cluster.get(name):
                 self.wrong((*keys, name), f"is missing: runs_as is {mode}", "Write who has which account.")
-            elif mode != runs_as and cluster.get(name):
-                remedy = f"Write runs_as: {mode}, or take it out."
+            elif cluster.get(name) and "runs_as" not in cluster:
+                remedy = f"Write runs_as: {mode}; or runs_as: service, if it is kept for jobs sent before."
                 self.wrong((*keys, name), f"is not used: runs_as is {shown(runs_as)}", remedy)
         people = cluster.get("people")
-        if people and not (people.get("accounts") or people.get("rule")):
+        if runs_as == "person" and people and not (people.get("accounts") or people.get("rule")):
             self.wrong((*keys, "people"), "lets nobody in", "Write accounts, a rule, or both.")
         if runs_as == "project" and isinstance(cluster.get("ssh_connections"), dict):
             self.projects(cluster, keys)

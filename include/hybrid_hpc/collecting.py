@@ -13,7 +13,7 @@ from typing import Any
 
 from hybrid_hpc import job_story
 from hybrid_hpc.clusters import Cluster
-from hybrid_hpc.errors import ConnectionLost, HybridHpcError, Unavailable
+from hybrid_hpc.errors import AccessDenied, ConnectionLost, HybridHpcError, Refused, Unavailable
 from hybrid_hpc.findings import UNKNOWN
 from hybrid_hpc.headnode import RemoteFile
 from hybrid_hpc.jobs import JobState
@@ -219,11 +219,29 @@ async def _still_queued(row: JobRow, site: Site) -> bool:
 
 
 async def _exit_records(head_node: JobNode, row: JobRow) -> list[ExitRecord]:
-    files = await head_node.find(row.run_dir, ["exit", "exit.*"])
-    paths = [f"{row.run_dir}/{file.path}" for file in files]
-    texts = [await head_node.read_small(path, EXIT_RECORD_BYTES) for path in paths]
+    names = ["exit"]
+    if row.request.array:
+        names = await _names(head_node, row.run_dir, "exit.*")
+    texts = [await head_node.read_small(f"{row.run_dir}/{name}", EXIT_RECORD_BYTES) for name in names]
     records = read_exit_records([text for text in texts if text])
     return [record for record in records if record.native_id == row.native_id]
+
+
+async def _names(head_node: JobNode, run_dir: str, pattern: str) -> list[str]:
+    """The names that can be read. None when it is refused: what a job leaves must not keep it open."""
+    try:
+        found = await head_node.find(run_dir, [pattern])
+    except AccessDenied:
+        raise
+    except Refused as error:
+        log.warning("no %s is looked at: %s", pattern, error)
+        return []
+    return sorted(file.path for file in found if _is_text(file.path))
+
+
+def _is_text(name: str) -> bool:
+    """A name of other bytes than UTF-8's cannot go into a command, a log or an XCom."""
+    return name.encode(errors="ignore").decode() == name
 
 
 async def _tail(head_node: JobNode, run_dir: str, outcome: Outcome) -> str:
@@ -233,7 +251,7 @@ async def _tail(head_node: JobNode, run_dir: str, outcome: Outcome) -> str:
         text = await head_node.tail(f"{run_dir}/{name}", TAIL_BYTES)
         if text is not None:
             return text
-    logs = sorted(file.path for file in await head_node.find(run_dir, ["output.*.log"]))
+    logs = await _names(head_node, run_dir, "output.*.log")
     return await head_node.tail(f"{run_dir}/{logs[0]}", TAIL_BYTES) or "" if logs else ""
 
 
@@ -253,13 +271,17 @@ async def _bring_back(head_node: JobNode, row: JobRow, results: Path) -> tuple[l
             missing.append(f"{len(found) - MAX_FILES} more files match {pattern}: only {MAX_FILES} came back")
         for file in found[:MAX_FILES]:
             try:
-                fetched[file.path] = await _fetch(head_node, row.run_dir, file, results / file.path)
+                fetched[file.path] = await _fetch(head_node, row.run_dir, file, results)
             except (HybridHpcError, OSError) as error:
-                missing.append(f"{file.path} could not be brought back: {error}")
+                name = file.path.encode(errors="backslashreplace").decode()
+                missing.append(f"{name} could not be brought back: {error}")
     return sorted(fetched.values()), missing
 
 
-async def _fetch(head_node: JobNode, run_dir: str, file: RemoteFile, target: Path) -> Path:
+async def _fetch(head_node: JobNode, run_dir: str, file: RemoteFile, results: Path) -> Path:
+    if not _is_text(file.path):
+        raise Refused("its name is not UTF-8; have the job give it another")
+    target = results / file.path
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
     await head_node.fetch(run_dir, file, target)
     return target

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from hybrid_hpc.errors import Refused
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -36,5 +38,13 @@ class Answer:
 
 
 def shell_text(argv: tuple[str, ...]) -> str:
-    """The one string that a remote shell splits back into exactly ``argv`` (SSH carries no argv)."""
-    return shlex.join(argv)
+    """The one string that a remote shell splits back into exactly ``argv`` (SSH carries no argv).
+
+    Raises `Refused` when it cannot be sent: the name of a file there may hold bytes that are no text.
+    """
+    text = shlex.join(argv)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{text[-200:]!a} cannot be sent: it is not UTF-8") from None
+    return text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hybrid_hpc.clusters import Cluster, Partition
 from hybrid_hpc.commands import Command
 from hybrid_hpc.errors import AccessDenied, ConnectionLost, HybridHpcError, Refused, Unreachable
-from hybrid_hpc.identity import named_identities
+from hybrid_hpc.identity import kept_tables, named_identities
 from hybrid_hpc.schedulers.base import Load, NodeState
 from hybrid_hpc.site import Site
 
@@ -59,6 +59,9 @@ async def _examine(site: Site) -> AsyncIterator[Finding]:
             yield await _find(site, name, check)
         if site.cluster.runs_as != "service":
             yield await _find(site, "accounts", _accounts)
+    for name in kept_tables(site.cluster):
+        found = f"runs_as is {site.cluster.runs_as}: {name} is only for jobs that were sent by it before"
+        yield Finding(site.cluster.name, "accounts", True, found, f"Take {name} out when they have ended.")
     if site.cloud:
         yield await _find(site, "CycleCloud", _cyclecloud)
 

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import posixpath
-import re
-import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -29,6 +26,7 @@ from hybrid_hpc.commands import Answer, Command, shell_text
 from hybrid_hpc.errors import ConnectionLost, Refused, Shut, TooLong, Unavailable, Unreachable
 from hybrid_hpc.remote_files import Progress, RemoteFile
 from hybrid_hpc.ssh_link import Connect, SshLink
+from hybrid_hpc.storage_root import read_storage, storage_command
 from hybrid_hpc.ways import JobNode, WayAs
 
 __all__ = ["HeadNode", "RemoteFile"]
@@ -128,8 +126,8 @@ class HeadNode:
         Looked at once a connection. Raises `Refused` with the remedy when it is not as it must be.
         """
         if self._storage is None or self._storage[0] != self.connections_made:
-            answer = await self.run(_storage_command(self._storage_root))
-            self._storage = (self.connections_made, _read_storage(self.name, self._storage_root, answer))
+            answer = await self.run(storage_command(self._storage_root))
+            self._storage = (self.connections_made, read_storage(self.name, self._storage_root, answer))
         return self._storage[1]
 
     async def write(self, path: str, text: str, *, mode: int = 0o600) -> None:
@@ -254,46 +252,6 @@ class _Call:
                 label = self._command.label or self._command.argv[0]
                 raise TooLong(f"{self._name}: the answer to {label!r} is longer than 64 MiB")
         return b"".join(chunks).decode(errors="replace")
-
-
-_ROOT = re.compile(r"(?:(~)|\$([A-Za-z_]\w*)|\$\{([A-Za-z_]\w*)\})?((?:/.*)?)", re.ASCII)
-# Sites set variables like SCRATCH in a login profile, which a command over SSH does not read by itself.
-_STORAGE = (
-    'umask 077; base=; [ -z "$1" ] || base=$(printenv "$1") || '
-    'base=$(bash -l -c \'printenv "$0"\' "$1" | tail -n 1); '
-    '[ -z "$1" ] || [ -n "$base" ] || { echo "hh-unset"; exit 0; }; '
-    'mkdir -p -- "$base$2" && cd -- "$base$2" && '
-    'printf "hh-storage %s %s %s\\n" "$(id -u)" "$(stat -c "%u %a" .)" "$base$2"'
-)
-
-
-def _storage_command(root: str) -> Command:
-    found = _ROOT.fullmatch(root)
-    if found is None:
-        raise Refused(f"storage_root {root!r} is not absolute; start it with /, ~ or $NAME in clusters.yaml")
-    home, name, braced, rest = found.groups()
-    variable = "HOME" if home else name or braced or ""
-    return Command(("sh", "-c", _STORAGE, "hh", variable, rest), label="storage")
-
-
-def _read_storage(name: str, root: str, answer: Answer) -> str:
-    lines = answer.stdout.splitlines()
-    if "hh-unset" in lines:
-        raise Refused(f"{name}: storage_root {root!r} has a variable that is not set there; write the path")
-    told = [line.split(" ", 4) for line in lines if line.startswith("hh-storage ")]
-    if not told or not answer.ok:
-        why = answer.stderr.strip()[-300:] or f"exit status {answer.exit_status}"
-        raise Refused(f"{name}: storage_root {root!r} cannot be made or entered: {why}")
-    _, user, owner, mode, path = told[-1]
-    path = posixpath.normpath(path)
-    if not path.startswith("/"):
-        raise Refused(f"{name}: storage_root {root!r} becomes {path!r} there, which is not absolute")
-    if user != owner:
-        raise Refused(f"{name}: {path} belongs to somebody else (uid {owner}); choose another storage_root")
-    if int(mode, 8) & 0o022:
-        remedy = f"run `chmod 700 {shlex.quote(path)}` on the head node"
-        raise Refused(f"{name}: {path} can be written by others (mode {mode}); {remedy}")
-    return path
 
 
 def _told(error: BaseException) -> str:

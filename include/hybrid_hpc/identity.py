@@ -45,6 +45,12 @@ def named_identities(cluster: Cluster) -> tuple[str, ...]:
     return tuple(sorted({f"{_PERSON}{account}" for account in accounts}))
 
 
+def kept_tables(cluster: Cluster) -> tuple[str, ...]:
+    """The tables in clusters.yaml that no new job is sent by: only those sent before need them."""
+    there = {"ssh_connections": ("project", cluster.ssh_connections), "people": ("person", cluster.people)}
+    return tuple(name for name, (mode, table) in there.items() if table and mode != cluster.runs_as)
+
+
 def account_of(cluster: Cluster, person: str) -> str | None:
     """The account of an Airflow user there; None for one who has none."""
     return cluster.people.account_of(person) if cluster.people else None

@@ -22,12 +22,13 @@ from hybrid_hpc.clusters import Cluster
 from hybrid_hpc.commands import Answer, Command
 from hybrid_hpc.errors import AccessDenied, Refused, Unreadable
 from hybrid_hpc.identity import connection_of, person_in, project_in
-from hybrid_hpc.listed_files import ListedFiles
+from hybrid_hpc.listed_files import ListedFiles, NotListedError
 from hybrid_hpc.people import WRAPPER
 from hybrid_hpc.remote_files import RemoteFile
 from hybrid_hpc.ways import JobNode, WayAs
 
 _REFUSED, _NO_FILE = 77, 66
+_BLOCK = 4 * 1024**2  # each is a sudo and a Python of its own
 _OURS = "hybrid-hpc-as: "
 # Only what sudo says before it has run anything: after these words nothing was done.
 _NOT_RUN = re.compile(
@@ -38,7 +39,8 @@ _NOT_RUN = re.compile(
     re.MULTILINE,
 )
 _REMEDY = (
-    "An administrator must look at the sudo rule and the files of hybrid-hpc-as there (docs/real-clusters.md)"
+    "An administrator must look at the sudo rule, the files and the folders of hybrid-hpc-as there"
+    " (docs/security.md)"
 )
 
 
@@ -86,7 +88,7 @@ class PersonNode:
 
     async def storage(self) -> str:
         """The absolute folder of the person's run directories, as the head node's settings say."""
-        answer = self._well("storage", await self._ask("storage"))
+        answer = self._well("find the storage", await self._ask("storage"))
         found = re.search(r"^hh-storage (/.*)$", answer.stdout, re.MULTILINE)
         if not found:
             raise Unreadable(f"{self._cluster}: hybrid-hpc-as names no folder for {self._account}")
@@ -112,21 +114,32 @@ class PersonNode:
         return None if part is None else part.decode(errors="replace")
 
     async def find(self, root: str, patterns: Sequence[str]) -> list[RemoteFile]:
-        """The regular files below a run directory that match; see `remote_files.find`."""
-        return await remote_files.find(self._sftp(await self._listed(root)), root, patterns, _nothing)
+        """The regular files below a run directory that match; see `remote_files.find`.
+
+        What lies in its folders, which may be more than can be looked through, is listed only when a pattern
+        leads there.
+        """
+        try:
+            return await self._found(root, patterns, below=False)
+        except NotListedError:
+            return await self._found(root, patterns, below=True)
 
     async def fetch(self, root: str, file: RemoteFile, target: Path) -> None:
         """Copies a file that `find` found to ``target``, whole or not at all; see `remote_files.fetch`."""
         listed = ListedFiles(root, (), self._part)
-        await remote_files.fetch(self._sftp(listed), root, file, target, _nothing)
+        await remote_files.fetch(self._sftp(listed), root, file, target, _nothing, block=_BLOCK)
 
     def _sftp(self, listed: ListedFiles) -> asyncssh.SFTPClient:
         """What `remote_files` asks of an SFTP session is all that `ListedFiles` answers."""
         return cast("asyncssh.SFTPClient", listed)
 
-    async def _listed(self, root: str) -> ListedFiles:
-        answer = self._well(f"look through {root}", await self._ask("list", posixpath.basename(root)))
-        return ListedFiles(root, self._json(answer), self._part)
+    async def _found(self, root: str, patterns: Sequence[str], *, below: bool) -> list[RemoteFile]:
+        answer = await self._ask("list", posixpath.basename(root), "below" if below else "here")
+        if answer.exit_status == _NO_FILE:
+            return []
+        entries = self._json(self._well(f"look through {root}", answer))
+        listed = ListedFiles(root, entries, self._part, below=below)
+        return await remote_files.find(self._sftp(listed), root, patterns, _nothing)
 
     async def _part(self, path: str, start: int, size: int) -> bytes | None:
         token, name = _token_and_name(path)

@@ -14,15 +14,22 @@ from hybrid_hpc.errors import Unreadable
 
 Entry = Sequence[Any]  # path, mode, size, and where a link leads inside; as hybrid-hpc-as prints it
 Read = Callable[[str, int, int], Awaitable[bytes | None]]
-BLOCK = 4 * 1024**2
+
+
+class NotListedError(Exception):
+    """Somebody asks for what lies in a folder, of which nothing is listed."""
 
 
 class ListedFiles:
-    """``entries`` are relative to ``root``; ``read`` gives a part of a file: path, from, bytes."""
+    """``entries`` are relative to ``root``; ``read`` gives a part of a file: path, from, bytes.
 
-    def __init__(self, root: str, entries: Sequence[Entry], read: Read) -> None:
+    ``below``: what lies in folders is listed, too; else `NotListedError` is raised for it.
+    """
+
+    def __init__(self, root: str, entries: Sequence[Entry], read: Read, *, below: bool = True) -> None:
         self._root = root
         self._read = read
+        self._below = below
         self._attrs = {
             path: asyncssh.SFTPAttrs(permissions=mode, size=size) for path, mode, size, _ in entries
         }
@@ -50,6 +57,8 @@ class ListedFiles:
         folder = self._resolved(inside) if inside else ""
         if folder and not stat.S_ISDIR(self._found(folder).permissions or 0):
             raise asyncssh.SFTPNoSuchFile(f"{path} is no folder")
+        if folder and not self._below:
+            raise NotListedError(path)
         for name in self._names.get(folder, ()):
             yield asyncssh.SFTPName(name, attrs=self._attrs[posixpath.join(folder, name)])
 
@@ -76,6 +85,8 @@ class ListedFiles:
         return done
 
     def _found(self, path: str) -> asyncssh.SFTPAttrs:
+        if path not in self._attrs and "/" in path and not self._below:
+            raise NotListedError(path)
         if path not in self._attrs:
             raise asyncssh.SFTPNoSuchFile(f"{path} is not there")
         return self._attrs[path]
@@ -91,7 +102,7 @@ class _Reader:
 
     async def read(self, size: int) -> bytes:
         """The next bytes; none at the end. Raises `Unreadable` when the file is gone."""
-        part = await self._read(self._path, self._offset, min(size, BLOCK))
+        part = await self._read(self._path, self._offset, size)
         if part is None:
             raise Unreadable(f"{self._path} is gone")
         self._offset += len(part)

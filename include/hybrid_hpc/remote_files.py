@@ -88,9 +88,15 @@ async def _read(sftp: asyncssh.SFTPClient, path: str, offset: int, limit: int) -
 
 
 async def fetch(
-    sftp: asyncssh.SFTPClient, root: str, file: RemoteFile, target: Path, progress: Progress
+    sftp: asyncssh.SFTPClient,
+    root: str,
+    file: RemoteFile,
+    target: Path,
+    progress: Progress,
+    *,
+    block: int = BLOCK,
 ) -> None:
-    """Copies block by block beside ``target`` and renames.
+    """Copies ``block`` by block beside ``target`` and renames.
 
     Raises `Refused` when the file is not below ``root``, and `Unreadable` when its size is not the one it
     was found with: it is still being written.
@@ -100,7 +106,7 @@ async def fetch(
         raise Refused(f"{file.path} leads out of {root}, so it is not brought back")
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        copied = await _copy(sftp, str(source), part, file.size, progress)
+        copied = await _copy(sftp, str(source), part, file.size, progress, block)
         if copied != file.size:
             raise Unreadable(f"{file.path} has changed while it was copied: {copied} of {file.size} bytes")
         await asyncio.to_thread(part.replace, target)
@@ -108,14 +114,16 @@ async def fetch(
         await asyncio.to_thread(part.unlink, missing_ok=True)
 
 
-async def _copy(sftp: asyncssh.SFTPClient, source: str, part: Path, most: int, progress: Progress) -> int:
+async def _copy(
+    sftp: asyncssh.SFTPClient, source: str, part: Path, most: int, progress: Progress, block: int
+) -> int:
     """How many bytes were copied; stops behind ``most``, so that a growing file does not go on for ever."""
     copied = 0
     async with sftp.open(source, "rb", encoding=None) as remote:
         with await asyncio.to_thread(part.open, "xb") as local:
-            while copied <= most and (block := await remote.read(BLOCK)):
-                await asyncio.to_thread(local.write, _bytes(block))
-                copied += len(block)
+            while copied <= most and (data := await remote.read(block)):
+                await asyncio.to_thread(local.write, _bytes(data))
+                copied += len(data)
                 progress()
     return copied
 

@@ -191,6 +191,34 @@ async def test_one_person_cannot_cancel_or_read_the_job_of_another(head: Head) -
     await _cancelled(head, row)
 
 
+async def test_a_folder_that_another_has_made_first_takes_no_job_of_theirs(head: Head) -> None:
+    """Else the other could exchange the script between its writing and its run."""
+    ada, bob, scratch = head.users.ada, head.users.bob, "/srv/scratch"
+    head.shell("root", f"mv {scratch}/{ada} {scratch}/kept && chmod 1777 {scratch}")
+    try:
+        assert head.shell(bob, f"mkdir -m 777 {scratch}/{ada}").returncode == 0
+        with pytest.raises(AccessDenied, match=f"{scratch}/{ada} belongs to {bob}"):
+            await head.submit("ada@example.org", WHO)
+        assert head.shell("root", f"find {scratch}/{ada} -mindepth 1").stdout == ""
+    finally:
+        head.shell(
+            "root", f"chmod 755 {scratch} && rm -r {scratch}/{ada} && mv {scratch}/kept {scratch}/{ada}"
+        )
+
+
+@pytest.mark.parametrize("place", ["", "deep/"])
+async def test_a_failed_job_that_left_more_files_than_can_be_looked_through_is_settled(
+    head: Head, place: str
+) -> None:
+    many = f"mkdir -p deep\nseq -f '{place}%g.dat' 100100 | xargs touch\nexit 200\n"
+    collected = await head.run("ada@example.org", f"#!/bin/bash\n{many}")
+    assert (collected.row.runs_as, collected.outcome.exit_code) == (f"person:{head.users.ada}", 200)
+    fresh = head.journey.ledger.job(collected.row.token)
+    assert fresh
+    assert fresh.settled
+    head.shell("root", f"rm -r {collected.row.run_dir}/")
+
+
 async def test_their_own_wish_cancels_it(head: Head) -> None:
     row = await head.submit("ada@example.org", WAITS)
     await head.journey.until(row, started, "the start of the job")
@@ -233,6 +261,7 @@ async def _cancelled(head: Head, row: JobRow) -> None:
         "sudo -n -u nobody -- {wrapper} storage",
         "sudo -n -u {ada} -- {wrapper} run sh -c id",
         "sudo -n -u {ada} -- {wrapper} read hh-aaaaaaaaaaaa ../../x 0 1",
+        "sudo -n -u {ada} -- {wrapper} list ../.. below",
         "sudo -n -u {ada} PYTHONPATH=/tmp {wrapper} storage",
         "cat /srv/scratch/{ada}/hybrid-hpc/*/script",
     ],

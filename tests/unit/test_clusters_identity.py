@@ -8,6 +8,7 @@ import pytest
 
 from hybrid_hpc.clusters import Clusters, load_clusters
 from hybrid_hpc.errors import InvalidClusters
+from hybrid_hpc.identity import connection_of, kept_tables
 
 GOOD = """\
 clusters:
@@ -55,6 +56,22 @@ def test_people_have_accounts_by_name_or_by_a_rule(file: Path) -> None:
         None,
     ]
     assert found.wrapper == "/opt/hh/as"
+
+
+@pytest.mark.parametrize("runs_as", ["service", "project", "person"])
+def test_beside_a_runs_as_that_is_written_a_table_is_kept_for_jobs_that_were_sent_by_it(
+    file: Path, runs_as: str
+) -> None:
+    tables = ("ssh_connections: {alpha: hpc_a}", "people: {accounts: {ada: ada}, wrapper: /opt/hh/as}")
+    onprem = loaded(file, f"runs_as: {runs_as}", *tables).cluster("onprem")
+    assert connection_of(onprem, "alpha") == "hpc_a"
+    assert onprem.people
+    assert onprem.people.wrapper == "/opt/hh/as"
+    assert (onprem.projects is None) == (runs_as != "project"), (
+        "what is kept lets nobody in and keeps nobody out"
+    )
+    kept = {"project": "ssh_connections", "person": "people"}
+    assert set(kept_tables(onprem)) == {name for mode, name in kept.items() if mode != runs_as}
 
 
 def test_an_empty_list_of_projects_does_not_let_in_those_without_a_connection(file: Path) -> None:

@@ -44,6 +44,15 @@ async def test_where_jobs_run_as_somebody_else_each_who_is_named_is_tried() -> N
     assert "ssh_connections" in finding.remedy
 
 
+async def test_a_table_that_is_kept_for_jobs_sent_before_is_a_warning_with_when_to_take_it_out() -> None:
+    world = World()
+    world.cluster = world.cluster.model_copy(update={"ssh_connections": {"alpha": "hpc_alpha"}})
+    (finding,) = [each async for each in doctor.examine(world.cluster, world.open_site) if each.remedy]
+    assert (finding.well, finding.check) == (True, "accounts")
+    assert finding.found == "runs_as is service: ssh_connections is only for jobs that were sent by it before"
+    assert finding.remedy == "Take ssh_connections out when they have ended."
+
+
 @pytest.mark.parametrize(
     ("trouble", "remedy"),
     [

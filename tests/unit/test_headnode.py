@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -284,6 +285,45 @@ async def test_a_storage_root_that_others_can_write_is_refused_with_the_remedy(
     (sshd.home / "runs").chmod(mode)
     with pytest.raises(Refused, match="chmod 700"):
         await head_node.storage()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o2775])
+async def test_a_folder_above_the_storage_root_in_which_others_may_rename_is_refused_by_name(
+    sshd: Sshd, mode: int
+) -> None:
+    above = sshd.home / "scratch" / "svc"
+    above.mkdir(parents=True)
+    node = HeadNode("onprem", sshd.connect(), storage_root=f"{above}/hybrid-hpc", timeout_s=5)
+    above.parent.chmod(mode)
+    with pytest.raises(Refused, match=f"{above.parent} is writable for others .*chmod go-w"):
+        await node.storage()
+    above.parent.chmod(0o1777)  # as /tmp: what is ours there stays ours
+    assert await node.storage() == f"{above}/hybrid-hpc"
+    await node.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder or link to somebody else")
+@pytest.mark.parametrize("theirs", ["scratch", "real", "real/svc"])
+async def test_what_is_somebody_elses_above_the_storage_root_is_refused_links_too(
+    sshd: Sshd, theirs: str
+) -> None:
+    (sshd.home / "real" / "svc").mkdir(parents=True)
+    (sshd.home / "scratch").symlink_to("./real/../real")
+    root = f"{sshd.home}/scratch/svc/hybrid-hpc"
+    node = HeadNode("onprem", sshd.connect(), storage_root=root, timeout_s=5)
+    assert await node.storage() == root
+    os.chown(sshd.home / theirs, 12345, 12345, follow_symlinks=False)
+    await node.close()
+    await node.run(HELLO)
+    with pytest.raises(Refused, match="belongs to uid 12345"):
+        await node.storage()
+    await node.close()
+
+
+async def test_a_word_that_is_no_text_is_refused_and_the_connection_goes_on(head_node: HeadNode) -> None:
+    with pytest.raises(Refused, match="is not UTF-8"):
+        await head_node.run(Command(("cat", "b\udcff.csv")))
+    assert (await head_node.run(HELLO)).ok
 
 
 @pytest.mark.parametrize(

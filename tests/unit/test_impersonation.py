@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from head_node import hybrid_hpc_as as wrapper
 from hybrid_hpc.commands import Answer, Command
 from hybrid_hpc.errors import AccessDenied, Refused, Unreadable
 from hybrid_hpc.headnode import HeadNode, RemoteFile
@@ -19,7 +20,7 @@ pytest_plugins = ["tests.unit.sshd_fixtures"]
 CANCEL = scheduler("slurm").cancel_command("12", TOKEN)
 PATTERNS = [
     *("*", "*.csv", "**", "**/*.png", "plots", "plots/*", "plots/again/*.png", "a.csv", ".hidden.csv", "no"),
-    *("latest.csv", "out.csv", "etc/*", "up/*", "loop", "dangling.csv", "pipe.csv", "odd*"),
+    *("latest.csv", "out.csv", "etc/*", "up/*", "loop", "dangling.csv", "lost.csv", "pipe.csv", "odd*"),
 ]
 
 
@@ -38,7 +39,12 @@ async def run_dir(wrapped: Wrapped) -> Path:
         (root / name).write_text(name.encode(errors="replace").decode())
     (root.parent / "secret.csv").write_text("secret")
     links = {"out.csv": "../secret.csv", "etc": "/etc", "up": "..", "latest.csv": "a.csv", "loop": "loop"}
-    for name, target in {**links, "dangling.csv": "nowhere", "plots/again": "../plots"}.items():
+    for name, target in {
+        **links,
+        "dangling.csv": "nowhere",
+        "lost.csv": "plots/nowhere",
+        "plots/again": "../plots",
+    }.items():
         (root / name).symlink_to(target)
     os.mkfifo(root / "pipe.csv")
     return root
@@ -56,6 +62,39 @@ async def test_the_same_files_are_found_as_over_sftp(
     found = await wrapped.node.find(str(run_dir), [pattern])
     assert sorted(file.path for file in found) == sorted(file.path for file in expected)
     assert {file.path: file.size for file in found} == {file.path: file.size for file in expected}
+
+
+@pytest.mark.parametrize("pattern", ["exit", "*.csv", "latest.csv", "nowhere", "end*"])
+async def test_what_lies_in_folders_is_not_looked_through_for_a_pattern_that_leads_into_none(
+    wrapped: Wrapped, run_dir: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    (run_dir / "end.csv").symlink_to("plots/deep/end.csv")
+    for number in range(50):
+        (run_dir / "plots" / "deep" / f"{number}.csv").touch()
+    (run_dir / "plots" / "deep" / "end.csv").write_text("the end")
+    (run_dir / "exit").touch()
+    monkeypatch.setattr(wrapper, "MOST_FILES", 30)
+    found = {file.path: file.size for file in await wrapped.node.find(str(run_dir), [pattern])}
+    assert found.get("end.csv", 7) == 7
+    assert bool(found) == (pattern != "nowhere")
+    with pytest.raises(Refused, match="more than 30 files"):
+        await wrapped.node.find(str(run_dir), ["**/*.csv"])
+
+
+async def test_a_large_file_is_asked_for_in_large_blocks(wrapped: Wrapped, run_dir: Path) -> None:
+    (run_dir / "large").write_bytes(bytes(9 * 1024**2))
+    await wrapped.node.fetch(str(run_dir), RemoteFile("large", 9 * 1024**2), wrapped.storage.parent / "large")
+    assert wrapped.asked.count("read") == 4, "each is a sudo and a Python; the last finds the end"
+
+
+async def test_a_file_whose_name_is_no_text_is_refused_and_nothing_is_sent(
+    wrapped: Wrapped, run_dir: Path
+) -> None:
+    (file,) = await wrapped.node.find(str(run_dir), ["b?.csv"])
+    asked = list(wrapped.asked)
+    with pytest.raises(Refused, match="not UTF-8"):
+        await wrapped.node.fetch(str(run_dir), file, wrapped.storage.parent / "copy")
+    assert wrapped.asked == asked
 
 
 async def test_a_file_comes_back_whole_over_several_blocks(wrapped: Wrapped, run_dir: Path) -> None:
@@ -97,7 +136,9 @@ async def test_a_command_of_a_job_is_run_as_the_person(wrapped: Wrapped) -> None
 
 
 async def test_a_command_that_is_not_on_the_list_is_refused_with_the_remedy(wrapped: Wrapped) -> None:
-    with pytest.raises(AccessDenied, match=r"onprem: cannot act as ada: .*not on the list.*sudo rule"):
+    with pytest.raises(
+        AccessDenied, match=r"onprem: cannot act as ada: .*not on the list.*sudo rule.*security\.md"
+    ):
         await wrapped.node.run(Command(("sh", "-c", "id")))
 
 

@@ -56,6 +56,9 @@ class There(Slurm):
     async def find(self, *_: object) -> list[str]:
         return []
 
+    async def read_small(self, *_: object) -> None:
+        return None
+
     @override
     def read_load(self, answer: Answer) -> Load:
         return Load(100.0, (NODE,), tuple(self.queue))

@@ -96,8 +96,10 @@ def test_a_run_directory_of_somebody_else_is_not_withdrawn_from(wrapped: Wrapped
         ("write", TOKEN, "script", "4755", "0"),
         ("write", TOKEN, "script", "700", "-1"),
         ("write", "..", "script", "700", "0"),
-        ("list", ".."),
-        ("list", f"{TOKEN}/.."),
+        ("list", "..", "below"),
+        ("list", f"{TOKEN}/..", "here"),
+        ("list", TOKEN),
+        ("list", TOKEN, "2"),
         ("read", "..", "x", "0", "1"),
         ("read", TOKEN, "x", "0x1", "1"),
     ],
@@ -134,6 +136,100 @@ def test_a_run_directory_that_others_may_write_is_refused(wrapped: Wrapped) -> N
     assert wrapped.ask("storage").exit_status == wrapper.REFUSED
     wrapped.storage.chmod(0o700)
     assert wrapped.ask("storage").stdout == f"hh-storage {wrapped.storage}\n"
+
+
+def new_storage(wrapped: Wrapped, *folders: str) -> Path:
+    """A storage that is not there yet, below folders that are."""
+    above = wrapped.storage.parent.joinpath(*folders)
+    above.mkdir(parents=True)
+    wrapped.account.storage = wrapped.storage = above / "hybrid-hpc"
+    return above
+
+
+def asked_for_a_job(wrapped: Wrapped) -> list[int]:
+    """The answers to all that is written for a job."""
+    script = ("write", TOKEN, "script", "700", "5")
+    return [
+        wrapped.ask(*words, stdin=b"true\n").exit_status
+        for words in (("storage",), ("make", TOKEN), script, ("list", TOKEN, "here"))
+    ]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o2775, 0o757])
+def test_a_folder_above_in_which_others_may_rename_is_refused_with_its_name_and_the_remedy(
+    wrapped: Wrapped, mode: int
+) -> None:
+    above = new_storage(wrapped, "scratch", "ada")
+    assert asked_for_a_job(wrapped) == [0] * 4
+    above.parent.chmod(mode)
+    assert asked_for_a_job(wrapped) == [wrapper.REFUSED] * 4
+    said = wrapped.ask("storage").stderr
+    assert f"{above.parent} is writable for others (mode {mode:o})" in said
+    assert "chmod go-w" in said
+    above.parent.chmod(0o1777)  # they may make what they like, and rename nothing of ours
+    assert asked_for_a_job(wrapped) == [0] * 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_what_somebody_else_has_made_above_is_refused(wrapped: Wrapped) -> None:
+    above = new_storage(wrapped, "scratch", "ada")
+    above.parent.chmod(0o1777)
+    os.chown(above, 12345, 12345)
+    above.chmod(0o755)
+    assert asked_for_a_job(wrapped) == [wrapper.REFUSED] * 4
+    assert f"{above} belongs to uid 12345" in wrapped.ask("storage").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to somebody else")
+def test_a_link_above_counts_as_whoever_made_it_and_as_all_that_it_leads_through(wrapped: Wrapped) -> None:
+    folder, real = wrapped.storage.parent, new_storage(wrapped, "lustre", "ada")
+    link = folder / "scratch"
+    link.symlink_to("./lustre/../lustre")
+    wrapped.account.storage = link / "ada" / "hybrid-hpc"
+    assert asked_for_a_job(wrapped) == [0] * 4
+    assert (real / "hybrid-hpc" / TOKEN / "script").exists()
+    real.parent.chmod(0o777)
+    assert asked_for_a_job(wrapped) == [wrapper.REFUSED] * 4
+    real.parent.chmod(0o755)
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    assert asked_for_a_job(wrapped) == [wrapper.REFUSED] * 4
+    assert f"{link} belongs to uid 12345" in wrapped.ask("storage").stderr
+
+
+def test_a_run_directory_that_is_exchanged_for_a_link_or_opened_to_others_is_not_written_to(
+    wrapped: Wrapped,
+) -> None:
+    run_dir = wrapped.storage / TOKEN
+    run_dir.chmod(0o777)
+    write = ("write", TOKEN, "script", "700", "5")
+    assert wrapped.ask(*write, stdin=b"true\n").exit_status == wrapper.REFUSED
+    assert list(run_dir.iterdir()) == []
+
+
+def test_a_storage_that_cannot_be_made_is_told_in_a_sentence(wrapped: Wrapped) -> None:
+    (wrapped.storage.parent / "file").write_text("")
+    wrapped.account.storage = wrapped.storage.parent / "file" / "hybrid-hpc"
+    answer = wrapped.ask("storage")
+    assert answer.exit_status == wrapper.NO_FOLDER
+    assert "cannot be made or entered: Not a directory" in answer.stderr
+    wrapped.account.storage = wrapped.storage.parent / "file"
+    assert wrapped.ask("storage").exit_status == wrapper.NO_FOLDER
+
+
+def test_more_files_than_can_be_listed_are_no_refusal_to_act(
+    wrapped: Wrapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wrapped.storage / TOKEN / "deep").mkdir()
+    for number in range(9):
+        (wrapped.storage / TOKEN / "deep" / str(number)).touch()
+    monkeypatch.setattr(wrapper, "MOST_FILES", 5)
+    assert wrapped.ask("list", TOKEN, "here").exit_status == 0
+    answer = wrapped.ask("list", TOKEN, "below")
+    assert (answer.exit_status, answer.stdout) == (wrapper.TOO_MANY, "")
+    assert "more than 5 files" in answer.stderr
+    monkeypatch.undo()
+    monkeypatch.setattr(wrapper, "MOST_SECONDS", -1.0)
+    assert wrapped.ask("list", TOKEN, "below").exit_status == wrapper.TOO_MANY
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused for being root")

@@ -16,7 +16,7 @@ import pytest
 
 from head_node import hybrid_hpc_as as wrapper
 from hybrid_hpc.allowed_commands import FILE
-from hybrid_hpc.commands import Answer, Command
+from hybrid_hpc.commands import Answer, Command, shell_text
 from hybrid_hpc.impersonation import PersonNode
 
 TOKEN = "hh-abcdefghijkl"
@@ -26,11 +26,15 @@ Become = Callable[[str, tuple[str, ...], dict[str, str]], None]
 
 
 class Wrapped:
-    """Runs the wrapper's own code for what would go through sudo; ``became`` are the commands it became."""
+    """Runs the wrapper's own code for what would go through sudo; ``became`` are the commands it became.
+
+    ``asked`` are the verbs that it was sent.
+    """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.storage = folder / "ada"
         self.became: list[tuple[tuple[str, ...], dict[str, str]]] = []
+        self.asked: list[str] = []
         self.says: Answer | None = None  # instead of the wrapper, as sudo would
         settings = {
             "path": "/usr/bin:/bin",
@@ -44,6 +48,8 @@ class Wrapped:
 
     async def run(self, command: Command, *, timeout_s: float | None = None) -> Answer:  # noqa: ARG002
         assert command.argv[: len(ADA)] == ADA
+        shell_text(command.argv)  # as on its way there
+        self.asked.append(command.argv[len(ADA)])
         return self.says or self.ask(*command.argv[len(ADA) :], stdin=(command.stdin or "").encode())
 
     def ask(self, *argv: str, stdin: bytes = b"") -> Answer:
