@@ -120,9 +120,9 @@ def test_an_ended_job_is_found_by_its_name(page: Page, house: House, failed: Run
     page.goto(f"{house.stack.airflow.url}/plugin/hpc/hpc/jobs")
     frame(page).get_by_label("Name or token").fill("FAILED-j")
     frame(page).get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile("q=FAILED-j"))
     rows = frame(page).locator("tr[data-token]")
     expect(rows).to_have_count(1)
-    assert "q=FAILED-j" in page.url
     rows.locator("a.way-in").click()
     expect(frame(page).locator("#output pre")).to_contain_text("residual")
 
