@@ -145,6 +145,7 @@ def test_charts_lines_and_cards_are_the_same_numbers(admin: TestClient) -> None:
     assert drawn == pytest.approx(found["totals"]["core_h"])
     assert sum(line["core_h"] for line in found["lines"]) == pytest.approx(found["totals"]["core_h"])
     assert charts["core-hours"]["along"] == [str(SINCE.date()), "2026-04-01"]
+    assert charts["core-hours"]["until"][0] == "2026-04-01", "so wide is its bar"
 
 
 def test_where_nothing_was_collected_there_is_a_gap_with_its_reason_and_no_zero(admin: TestClient) -> None:

@@ -136,8 +136,11 @@ def _over_time(
     pieces: Pieces, series: Sequence[SeriesView], gaps: Sequence[GapView], **chart: str
 ) -> ChartView:
     spans = {(gap.since.isoformat(), gap.until.isoformat()) for gap in gaps}
-    along = tuple(piece.since.date().isoformat() for piece in pieces)
-    return ChartView.model_validate({**chart, "along": along, "series": tuple(series), "gaps": sorted(spans)})
+    times = {
+        "along": tuple(piece.since.date().isoformat() for piece in pieces),
+        "until": tuple(piece.until.date().isoformat() for piece in pieces),
+    }
+    return ChartView.model_validate({**chart, **times, "series": tuple(series), "gaps": sorted(spans)})
 
 
 def _values(column: pd.Series, pieces: Pieces, gaps: Sequence[GapView]) -> tuple[float | None, ...]:

@@ -66,7 +66,10 @@ class SeriesView(View):
 
 
 class ChartView(View):
-    """One chart; ``kind``: bars on each other, lines, or rows side by side. ``along``: dates or names."""
+    """One chart; ``kind``: bars on each other, lines, or rows side by side.
+
+    ``along``: names, or the dates on which pieces of time begin, which end on the dates ``until``.
+    """
 
     id: str
     title: str
@@ -74,6 +77,7 @@ class ChartView(View):
     kind: str
     unit: str
     along: tuple[str, ...]
+    until: tuple[str, ...] = ()
     series: tuple[SeriesView, ...]
     gaps: tuple[tuple[str, str], ...] = ()
 

@@ -58,11 +58,14 @@ function traceOf(chart, series, at) {
   const rows = chart.kind.endsWith("rows");
   const along = chart.along.map(plain);
   const bars = chart.kind !== "lines";
+  const times = bars && !rows && chart.along.length > 1;
   const value = `%{${rows ? "x" : "y"}:,.3~f}`;
   return {
     type: bars ? "bar" : "scatter", orientation: rows ? "h" : undefined,
     name: plain(series.name), x: rows ? series.values : along, y: rows ? along : series.values,
     marker: { color: own, size: 5 }, line: { color: own, width: 2 },
+    width: times ? chart.along.map((since, at) => 0.8 * (new Date(chart.until[at]) - new Date(since))) : undefined,
+    offset: times ? 0 : undefined, // else all bars are as narrow as that of a week which is cut off
     mode: bars ? undefined : "lines+markers", connectgaps: false,
     hovertemplate: `${value}<extra>${plain(series.name)}</extra>`,
   };
